@@ -1,0 +1,299 @@
+/**
+ * The decision: (ruleset, client, facts, time) → verdict. Pure and total; nothing is allocated where a request is
+ * simply allowed. Every denial of a policy is decided in this file or in `decide-hello`, and nowhere else.
+ */
+import type { Client } from "../identity/groups.ts";
+import type { Host } from "../names/hostname.ts";
+import { registrableDomain } from "../names/public-suffix.ts";
+import type { CompiledRule } from "./compiled-rule.ts";
+import type { Mode } from "./rule.ts";
+import type { PatternGroup, Ruleset } from "./ruleset.ts";
+import { type Allow, type Denial, type DenialReason, type Permit, type Verdict, makePermit } from "./verdict.ts";
+
+/** What can be known of a request before anything is dialled. */
+export type RequestFacts = {
+  readonly kind: "connect" | "http";
+  readonly host: Host;
+  readonly port: number;
+  /** False where the Host field names another host (on CONNECT) or another authority (elsewhere) than the target. */
+  readonly hostAgrees: boolean;
+  /** False where the listener admits other groups only. */
+  readonly listenerAdmits: boolean;
+  /** Undefined on CONNECT. */
+  readonly http: HttpFacts | undefined;
+};
+
+export type HttpFacts = {
+  readonly method: string;
+  /** Path and query as sent. */
+  readonly path: string;
+  readonly range: "none" | "valid" | "invalid";
+  /** A bodiless GET that asks to become a WebSocket. */
+  readonly websocket: boolean;
+};
+
+/** Why no endpoint was found. */
+type Miss = {
+  readonly kind: "miss";
+  readonly reason: "ip_literal" | "no_rule" | "client_denied" | "rule_denied" | "scheme_mismatch" | "port_mismatch";
+  /** The rule that decided; on `no_rule` and `client_denied` none did. */
+  readonly rule: CompiledRule | undefined;
+  readonly nearest: CompiledRule | undefined;
+};
+
+/**
+ * Decides a request, CONNECT or plain HTTP. In this order, the first that applies:
+ * 1. `host_mismatch`
+ * 2. `ip_literal`, `no_rule`, `client_denied`, `rule_denied`, `scheme_mismatch`, `port_mismatch`: no endpoint
+ * 3. `method_denied`, `path_denied`, `range_denied`, `range_invalid`: conditions of the deciding rule
+ * A denial whose rule, client or default is in report mode becomes an allow that says `would`.
+ */
+export function decideTarget(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs: number): Verdict {
+  if (!facts.hostAgrees) return decideHostMismatch(ruleset, client, facts, nowMs);
+  const found = findEndpoint(ruleset, client, facts, nowMs, false);
+  if (found.kind === "miss") return decideMiss(ruleset, client, facts, nowMs, found);
+  const broken = brokenCondition(found, facts);
+  return broken === undefined ? found : reportable(ruleset, client, found.permit, deny(broken, found.rule));
+}
+
+/**
+ * Judges a name as a host of its own, for `sni: covered` and `any`: the allow of the https endpoint that decides it
+ * for this client and port, if one does.
+ */
+export function decideServerName(
+  ruleset: Ruleset,
+  client: Client,
+  host: Host,
+  port: number,
+  nowMs: number,
+): Allow | undefined {
+  const facts: RequestFacts = { kind: "connect", host, port, hostAgrees: true, listenerAdmits: true, http: undefined };
+  const found = findEndpoint(ruleset, client, facts, nowMs, false);
+  return found.kind === "allow" && found.permit.endpoint?.scheme === "https" ? found : undefined;
+}
+
+/** The mode in which a rule, or what no rule covers, is enforced for a client: the rule's own, its group's, the defaults'. */
+export function modeOf(ruleset: Ruleset, client: Client, rule: CompiledRule | undefined): Mode {
+  if (rule?.rule.mode !== undefined) return rule.rule.mode;
+  return groupMode(ruleset, client) ?? rule?.file.defaultMode ?? ruleset.defaultMode;
+}
+
+function deny(reason: DenialReason, rule: CompiledRule | undefined): Denial {
+  return { kind: "deny", reason, stage: "request", rule, nearest: rule, mode: "enforce" };
+}
+
+function reportable(ruleset: Ruleset, client: Client, permit: Permit, denial: Denial): Verdict {
+  if (modeOf(ruleset, client, denial.rule) === "enforce") return denial;
+  return passing(permit, denial);
+}
+
+function passing(permit: Permit, denial: Denial): Allow {
+  return { kind: "allow", permit, rule: permit.rule, mode: "report", would: { ...denial, mode: "report" } };
+}
+
+function groupMode(ruleset: Ruleset, client: Client): Mode | undefined {
+  for (const number of client.groups) {
+    const mode = ruleset.groups[number]?.mode;
+    if (mode !== undefined) return mode;
+  }
+  return undefined;
+}
+
+/** Report mode lets a differing Host pass only where all the rest would let the request pass too. */
+function decideHostMismatch(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs: number): Verdict {
+  const rest = decideTarget(ruleset, client, { ...facts, hostAgrees: true }, nowMs);
+  const denial: Denial = { ...deny("host_mismatch", undefined), nearest: rest.kind === "allow" ? rest.rule : rest.nearest };
+  if (rest.kind === "deny" || modeOf(ruleset, client, rest.rule) === "enforce") return denial;
+  return passing(rest.permit, denial);
+}
+
+function decideMiss(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs: number, found: Miss): Verdict {
+  const denial: Denial = { ...deny(found.reason, found.rule), nearest: found.nearest };
+  switch (found.reason) {
+    case "ip_literal":
+      return denial;
+    case "no_rule":
+    case "client_denied":
+      return decideUncovered(ruleset, client, facts, denial);
+    case "rule_denied":
+      return found.rule?.rule.mode === "report" ? decideWithoutReportedDenies(ruleset, client, facts, nowMs, denial) : denial;
+    case "scheme_mismatch":
+    case "port_mismatch":
+      return reportable(ruleset, client, makePermit(found.rule, undefined), denial);
+  }
+}
+
+/**
+ * Report mode as a default covers targets without a rule, but only where a rule could be expected to be written:
+ * http on port 80, CONNECT to 443 or to a port that some rule names. A client's group can only switch it off.
+ */
+function decideUncovered(ruleset: Ruleset, client: Client, facts: RequestFacts, denial: Denial): Verdict {
+  if (!facts.listenerAdmits) return denial;
+  if (ruleset.defaultMode === "enforce" || groupMode(ruleset, client) === "enforce") return denial;
+  return isOrdinaryPort(ruleset, facts) ? passing(makePermit(undefined, undefined), denial) : denial;
+}
+
+function isOrdinaryPort(ruleset: Ruleset, facts: RequestFacts): boolean {
+  if (facts.kind === "http") return facts.port === 80;
+  return facts.port === 443 || ruleset.tunnelPorts.has(facts.port);
+}
+
+/** A deny rule on trial is recorded, and the request decided as if the rule were not there. */
+function decideWithoutReportedDenies(
+  ruleset: Ruleset,
+  client: Client,
+  facts: RequestFacts,
+  nowMs: number,
+  denial: Denial,
+): Verdict {
+  const rest = findEndpoint(ruleset, client, facts, nowMs, true);
+  if (rest.kind === "miss") {
+    const uncovered = rest.reason === "no_rule" || rest.reason === "client_denied";
+    if (uncovered && isOrdinaryPort(ruleset, facts)) return passing(makePermit(undefined, undefined), denial);
+    return decideMiss(ruleset, client, facts, nowMs, rest);
+  }
+  const broken = brokenCondition(rest, facts);
+  if (broken === undefined) return passing(rest.permit, denial);
+  return reportable(ruleset, client, rest.permit, deny(broken, rest.rule));
+}
+
+/**
+ * Finds the endpoint that carries this request, or says why there is none. Walks the covering patterns from the most
+ * specific; the first with a rule that exists for this client decides alone (policy.md, "Hosts").
+ */
+function findEndpoint(
+  ruleset: Ruleset,
+  client: Client,
+  facts: RequestFacts,
+  nowMs: number,
+  skipReportedDenies: boolean,
+): Allow | Miss {
+  const { host } = facts;
+  const isName = host.kind === "name";
+  const covering = isName ? ruleset.hosts.covering : ruleset.addresses.lookup(host.address);
+  const count = isName ? ruleset.hosts.lookup(host.name) : covering.length;
+  const groups: readonly PatternGroup<unknown>[] = isName ? ruleset.hostGroups : ruleset.addressGroups;
+  const sitesAbove = positionOfSiteDeny(ruleset, client, groups, covering, count, nowMs, skipReportedDenies);
+  let notForClient: CompiledRule | undefined;
+  for (let i = count - 1; i >= 0; i--) {
+    const group = groups[covering[i] ?? 0];
+    if (group === undefined) continue;
+    const judged = judgeGroup(ruleset, client, group.rules, facts, nowMs, skipReportedDenies, i > sitesAbove);
+    if (judged !== undefined) return facts.listenerAdmits ? judged : miss("client_denied", undefined, judged.rule);
+    notForClient ??= group.rules.find((rule) => nowMs < rule.expiresAt);
+  }
+  if (notForClient !== undefined) return miss("client_denied", undefined, notForClient);
+  if (!isName) return miss("ip_literal", undefined, undefined);
+  return miss("no_rule", undefined, nearestRule(ruleset, host.name));
+}
+
+/**
+ * A site file's deny beats every pack rule below it: the position of the broadest such deny, above which the rules of
+ * packs do not exist; beyond all positions where there is none.
+ */
+function positionOfSiteDeny(
+  ruleset: Ruleset,
+  client: Client,
+  groups: readonly PatternGroup<unknown>[],
+  covering: ArrayLike<number>,
+  count: number,
+  nowMs: number,
+  skipReportedDenies: boolean,
+): number {
+  for (let i = 0; i < count; i++) {
+    const group = groups[covering[i] ?? 0];
+    if (group === undefined || !group.siteDeny) continue;
+    for (const rule of group.rules) {
+      if (rule.deny && rule.fromSite && exists(ruleset, client, rule, nowMs, skipReportedDenies)) return i;
+    }
+  }
+  return count;
+}
+
+/** A rule that has expired, or does not name a group of this client, does not exist. */
+function exists(
+  ruleset: Ruleset,
+  client: Client,
+  rule: CompiledRule,
+  nowMs: number,
+  skipReportedDenies: boolean,
+): boolean {
+  if (nowMs >= rule.expiresAt || !isInAudience(ruleset, client, rule.audience)) return false;
+  return !(skipReportedDenies && rule.deny && rule.rule.mode === "report");
+}
+
+/**
+ * The rules of one pattern: a deny among them wins; otherwise the first that has an endpoint for this protocol and
+ * port decides, with all its own fields; if none has, the first is named. Undefined where no rule exists.
+ */
+function judgeGroup(
+  ruleset: Ruleset,
+  client: Client,
+  rules: readonly CompiledRule[],
+  facts: RequestFacts,
+  nowMs: number,
+  skipReportedDenies: boolean,
+  sitesOnly: boolean,
+): Allow | Miss | undefined {
+  let first: CompiledRule | undefined;
+  let allow: Allow | undefined;
+  let sameSchemeElsewhere = false;
+  let httpOnThisPort = false;
+  for (const rule of rules) {
+    if ((sitesOnly && !rule.fromSite) || !exists(ruleset, client, rule, nowMs, skipReportedDenies)) continue;
+    if (rule.deny) return miss("rule_denied", rule, rule);
+    first ??= rule;
+    for (const endpoint of rule.endpoints) {
+      const isHttp = endpoint.scheme === "http";
+      if (isHttp !== (facts.kind === "http")) {
+        httpOnThisPort ||= isHttp && endpoint.port === facts.port;
+        continue;
+      }
+      sameSchemeElsewhere = true;
+      if (endpoint.port === facts.port) allow ??= ruleset.allows[endpoint.id];
+    }
+  }
+  if (allow !== undefined || first === undefined) return allow;
+  return miss(sameSchemeElsewhere && !httpOnThisPort ? "port_mismatch" : "scheme_mismatch", first, first);
+}
+
+function miss(reason: Miss["reason"], rule: CompiledRule | undefined, nearest: CompiledRule | undefined): Miss {
+  return { kind: "miss", reason, rule, nearest };
+}
+
+function isInAudience(ruleset: Ruleset, client: Client, audience: number): boolean {
+  if (audience === 0) return true;
+  const groups = ruleset.audiences[audience];
+  if (groups === undefined) return false;
+  return isOneOf(groups.ruleGroups, client) && isOneOf(groups.useGroups, client);
+}
+
+function isOneOf(groups: readonly number[] | null, client: Client): boolean {
+  return groups === null || client.groups.some((group) => groups.includes(group));
+}
+
+/** The conditions on plain HTTP, in the order of the reasons. */
+function brokenCondition(allow: Allow, facts: RequestFacts): DenialReason | undefined {
+  const { rule } = allow;
+  const { http } = facts;
+  if (http === undefined || rule === undefined) return undefined;
+  // A WebSocket is another scheme than the http that the rule expects.
+  if (http.websocket && rule.rule.websocket === "deny") return "scheme_mismatch";
+  if (!rule.methods.has(http.method)) return "method_denied";
+  if (rule.paths !== null && rule.paths.judge(http.path) !== "match") return "path_denied";
+  if (http.range === "none" || rule.rule.range === "strip") return undefined;
+  if (rule.rule.range === "deny") return "range_denied";
+  return http.range === "invalid" ? "range_invalid" : undefined;
+}
+
+/** The rule that shares the most right-hand labels, but at least one below the registrable domain. */
+function nearestRule(ruleset: Ruleset, hostname: string): CompiledRule | undefined {
+  const shared = ruleset.hosts.sharedSuffix(hostname);
+  const registrable = registrableDomain(hostname);
+  if (registrable === undefined) return undefined;
+  for (let suffix = shared; suffix.length > registrable.length; suffix = suffix.slice(suffix.indexOf(".") + 1)) {
+    const rule = ruleset.nearest.get(suffix);
+    if (rule !== undefined) return rule;
+  }
+  return undefined;
+}
