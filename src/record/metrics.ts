@@ -1,0 +1,119 @@
+/** What Prometheus is told: counts of decisions, tunnels, bytes and faults, under labels that no client can grow. */
+import { Registry, collectDefaultMetrics } from "prom-client";
+import type { AddressClass } from "../names/address-class.ts";
+import type { Exchange } from "./event.ts";
+import {
+  type DialResult,
+  type DnsResult,
+  type LimitName,
+  type ReloadResult,
+  type SniResult,
+  codeClasses,
+} from "./metrics-labels.ts";
+import { type Tables, createGauges, createTables } from "./metrics-series.ts";
+
+export type Metrics = {
+  /** Rules that have series of their own, by full id, in order of precedence; call on every load. */
+  readonly setRules: (fullIds: readonly string[]) => void;
+  /** Groups that have series of their own; `_none` always has. Call on every load. */
+  readonly setGroups: (names: readonly string[]) => void;
+  /** Counts the decision. Once an exchange, at its final verdict. */
+  readonly recordDecision: (exchange: Exchange) => void;
+  /** Counts what it came to: status, tunnel, bytes. Once an exchange, when it is over. */
+  readonly recordEnd: (exchange: Exchange) => void;
+  /** True for one decision in 64: only then is it worth reading a clock. */
+  readonly sampleDecision: () => boolean;
+  readonly observeDecision: (seconds: number) => void;
+  /** `seconds` from the first dial to the connection or its failure. */
+  readonly dial: (result: DialResult, seconds: number) => void;
+  readonly dnsLookup: (result: DnsResult) => void;
+  readonly blockedAddress: (addressClass: AddressClass) => void;
+  readonly limitRejected: (limit: LimitName) => void;
+  readonly sniInspected: (result: SniResult) => void;
+  readonly tunnelOpened: () => void;
+  readonly tunnelClosed: () => void;
+  /** A policy is in force from `atMs` (since the epoch) on: at start, and at every reload that worked. */
+  readonly policyLoaded: (policy: { readonly hash: string; readonly rules: number; readonly atMs: number }) => void;
+  readonly reload: (result: ReloadResult) => void;
+  readonly logDropped: (lines: number) => void;
+  readonly workerRestarted: () => void;
+  /** All series in Prometheus's text format; askers at the same time share one answer. */
+  readonly render: () => Promise<string>;
+  /** The Content-Type of that text. */
+  readonly contentType: string;
+};
+
+const sampledDecisions = 64;
+
+/** A registry of its own, with Node's default metrics under their usual names. */
+export function createMetrics(build: { readonly version: string; readonly nodeVersion: string }): Metrics {
+  const registry = new Registry();
+  const tables = createTables(registry);
+  const gauges = createGauges(registry);
+  gauges.build.set({ version: build.version, node: build.nodeVersion }, 1);
+  collectDefaultMetrics({ register: registry });
+  let decisions = 0;
+  let rendering: Promise<string> | undefined;
+  return {
+    setRules: tables.ruleDecisions.setNames,
+    setGroups: tables.groupDenials.setNames,
+    recordDecision({ verdict, reason, mode, rule, group }) {
+      tables.decisions.add(1, verdict, reason, mode);
+      if (rule !== undefined) tables.ruleDecisions.add(rule, verdict);
+      if (verdict === "deny") tables.groupDenials.add(group, reason);
+    },
+    recordEnd(exchange) {
+      if (exchange.kind === "http") recordRequest(tables, exchange);
+      else if (exchange.verdict === "allow" || exchange.stage === "tunnel") {
+        tables.tunnels.add(1, tunnelResult(exchange));
+      }
+      const scheme = exchange.scheme ?? (exchange.kind === "http" ? "http" : "tcp");
+      tables.bytes.add(exchange.bytesUp, "up", scheme);
+      tables.bytes.add(exchange.bytesDown, "down", scheme);
+    },
+    sampleDecision: () => decisions++ % sampledDecisions === 0,
+    observeDecision: (seconds) => gauges.decisionDuration.observe(seconds),
+    dial(result, seconds) {
+      tables.dials.add(1, result);
+      gauges.dialDuration.observe(seconds);
+    },
+    dnsLookup: (result) => tables.dnsLookups.add(1, result),
+    blockedAddress: (addressClass) => tables.blockedAddresses.add(1, addressClass),
+    limitRejected: (limit) => tables.limitRejections.add(1, limit),
+    sniInspected: (result) => tables.sniInspections.add(1, result),
+    tunnelOpened: () => gauges.tunnelsActive.inc(),
+    tunnelClosed: () => gauges.tunnelsActive.dec(),
+    policyLoaded({ hash, rules, atMs }) {
+      gauges.policy.reset();
+      gauges.policy.set({ hash }, 1);
+      gauges.policyRules.set(rules);
+      gauges.lastReloadSuccessful.set(1);
+      gauges.lastSuccess.set(atMs / 1000);
+    },
+    reload(result) {
+      tables.reloads.add(1, result);
+      gauges.lastReloadSuccessful.set(result === "success" ? 1 : 0);
+    },
+    logDropped: (lines) => tables.logDropped.add(lines),
+    workerRestarted: () => tables.workerRestarts.add(1),
+    render() {
+      rendering ??= registry.metrics().finally(() => {
+        rendering = undefined;
+      });
+      return rendering;
+    },
+    contentType: registry.contentType,
+  };
+}
+
+function recordRequest(tables: Tables, { method, status, rangeKind, verdict }: Exchange): void {
+  tables.httpRequests.add(1, method, codeClasses[Math.floor(status / 100)] ?? "none", rangeKind);
+  if (rangeKind === "valid" && verdict === "allow" && status !== 0) tables.rangeResponses.add(1, String(status));
+}
+
+function tunnelResult({ verdict, outcome, closedBy }: Exchange): string {
+  if (verdict === "deny") return "denied";
+  if (outcome !== undefined && outcome !== "ok") return outcome;
+  if (closedBy === "drain") return "drain";
+  return closedBy === "idle" ? "idle_timeout" : "ok";
+}
