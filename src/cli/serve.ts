@@ -1,0 +1,106 @@
+/** `sallyport serve`: runs the proxy until it is told to stop, and says what to try next. */
+import type { Settings } from "../config/settings.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
+import { type Bound, type Proxy, createProxy } from "../proxy.ts";
+import type { ExitCode, Io } from "./io.ts";
+import { type SourceOptions, loadSources } from "./sources.ts";
+import { sayError, sayHint, sayProblems, sayWarning } from "./terminal.ts";
+
+const hostsFile = "/etc/hosts";
+
+/** Resolves when the proxy has stopped. */
+export async function runServe(options: SourceOptions, io: Io): Promise<ExitCode> {
+  const sources = loadSources(options, io, "start");
+  if (sources.kind === "failed") return sources.exit;
+  const { settings, ruleset, notices } = sources;
+  sayProblems(io, notices.filter((notice) => notice.severity === "warning"));
+  let proxy: Proxy;
+  let bound: Bound;
+  try {
+    proxy = createProxy({ settings, ruleset, version: io.version, nodeVersion: io.nodeVersion, hostsFile });
+    bound = await proxy.start();
+  } catch (error) {
+    sayError(io, startFailure(error));
+    return 1;
+  }
+  sayStarted(io, sources.isDefault, settings, ruleset, bound);
+  await untilStopped(io, proxy);
+  return 0;
+}
+
+/** The first SIGTERM or SIGINT drains, a second one ends at once. */
+function untilStopped(io: Io, proxy: Proxy): Promise<void> {
+  return new Promise((fulfil) => {
+    let stopping = false;
+    const stop = (): void => {
+      if (stopping) {
+        void proxy.stop().then(fulfil);
+        return;
+      }
+      stopping = true;
+      io.stderr("sallyport: draining: running exchanges may finish; once more ends them\n");
+      void proxy.drain().then(fulfil);
+    };
+    io.onSignal("SIGTERM", stop);
+    io.onSignal("SIGINT", stop);
+    io.onSignal("SIGHUP", () => void proxy.reopenLog());
+  });
+}
+
+function sayStarted(io: Io, isDefault: boolean, settings: Settings, ruleset: Ruleset, bound: Bound): void {
+  const packs = ruleset.files.filter((file) => file.kind === "pack").map((file) => file.name);
+  const sites = ruleset.files.filter((file) => file.kind === "site").map((file) => file.name);
+  const [proxy = ""] = bound.listeners;
+  const allowed = exampleAllowed(ruleset);
+  const lines = [
+    `sallyport ${io.version} listens on ${bound.listeners.join(", ")}; metrics and health on http://${bound.admin}`,
+    `policy: ${sites.join(", ")}, ${ruleset.rules.length} rules, hash ${ruleset.hash}`,
+    `packs: ${packs.length === 0 ? "none" : packs.join(", ")}`,
+    "",
+    "try:",
+    ...(allowed === undefined ? [] : [`  curl -x http://${reachable(proxy)} ${allowed}   # allowed`]),
+    `  curl -x http://${reachable(proxy)} http://example.com/   # denied: no_rule`,
+    `  curl http://${bound.admin}/metrics`,
+    "",
+  ];
+  io.stderr(`${lines.join("\n")}\n`);
+  if (isDefault) {
+    sayWarning(io, "this is the default policy, the packs of every vendor. An RMM vendor's hosts serve every tenant of that vendor, an attacker's too: use only the packs you need");
+    sayHint(io, "sallyport init --packs automox,windows-update writes a configuration of your own");
+  }
+  const open = settings.listen.filter((listener) => !isLoopback(listener.address.host));
+  if (ruleset.defaultMode === "report" && open.length > 0) {
+    sayWarning(io, "the policy is in report mode, which lets nearly everything pass, and a listener is open beyond loopback");
+  }
+}
+
+/** A request that the policy in force allows: the first plain http endpoint of an exact or suffix pattern. */
+function exampleAllowed(ruleset: Ruleset): string | undefined {
+  for (const { rule, endpoints, deny } of ruleset.rules) {
+    if (deny || rule.clients !== null || rule.paths !== null) continue;
+    const pattern = rule.patterns.find((candidate) => candidate.kind !== "glob");
+    const endpoint = endpoints.find(({ scheme }) => scheme === "http");
+    if (pattern === undefined || endpoint === undefined) continue;
+    const host = pattern.kind === "exact" ? pattern.text : pattern.apex;
+    return `http://${host}${endpoint.port === 80 ? "" : `:${endpoint.port}`}/`;
+  }
+  return undefined;
+}
+
+/** What a client on this machine can type: a listener on every address is reached by loopback. */
+function reachable(address: string): string {
+  return address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
+}
+
+function isLoopback(host: string): boolean {
+  return host.startsWith("127.") || host === "::1" || host === "localhost";
+}
+
+function startFailure(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const address = error instanceof Error && "address" in error ? `${String(error.address)}:${"port" in error ? String(error.port) : ""}` : "";
+  if (code === "EADDRINUSE") return `${address} is in use: is another proxy running? --listen and --admin choose other addresses`;
+  if (code === "EACCES") return `no permission to listen on ${address}`;
+  if (code === "EADDRNOTAVAIL") return `${address} is no address of this machine`;
+  return `the proxy did not start: ${error instanceof Error ? error.message : String(error)}`;
+}

@@ -1,0 +1,23 @@
+/** What every exchange needs and none owns. `proxy.ts` makes it; ingress only receives it. */
+import type { Settings } from "../config/settings.ts";
+import type { FindOwnListener } from "../egress/own-listeners.ts";
+import type { Resolver } from "../egress/resolver.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
+import type { AccessLog } from "../record/access-log.ts";
+import type { Metrics } from "../record/metrics.ts";
+
+export type IngressContext = {
+  readonly settings: Settings;
+  /** The ruleset in force: ask once an exchange, so that one exchange sees one policy. */
+  readonly ruleset: () => Ruleset;
+  /** The pseudonym in Via, unique to this instance. */
+  readonly via: string;
+  readonly resolver: Resolver;
+  readonly findOwnListener: FindOwnListener;
+  readonly metrics: Metrics;
+  readonly log: AccessLog;
+  /** Wall clock, ms since the epoch. */
+  readonly now: () => number;
+  /** True once a drain has begun: nothing new is accepted. */
+  readonly isDraining: () => boolean;
+};

@@ -1,0 +1,245 @@
+/** One listening socket: accepts, counts, hands each exchange to its handler, and drains. */
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
+import type { Socket } from "node:net";
+import type { ListenerSettings } from "../config/settings.ts";
+import type { Forwarder } from "../egress/forward.ts";
+import type { ClosedBy } from "../record/event.ts";
+import type { Malformation } from "../wire/refusal.ts";
+import { type RequestHead, readHead } from "../wire/request-head.ts";
+import { handleConnect } from "./connect.ts";
+import { type Connection, clientOf, createConnection } from "./connection.ts";
+import type { ConnectionCounts } from "./connection-counts.ts";
+import type { IngressContext } from "./context.ts";
+import { denyOutright, openExchange } from "./exchange.ts";
+import { refusalOfDenial, refusalOfMalformed, refuseSocket } from "./refuse.ts";
+import { handleRequest } from "./request.ts";
+import { handleWebSocket } from "./websocket.ts";
+
+export type Listener = {
+  /** Binds; answers the port. Rejects with Node's own error (EADDRINUSE, EACCES …). */
+  readonly listen: () => Promise<number>;
+  /** Stops accepting, lets running exchanges finish, and is fulfilled when all are closed. */
+  readonly drain: () => Promise<void>;
+  /** Closes everything at once. */
+  readonly destroy: (closedBy: ClosedBy) => void;
+};
+
+/** How often Node looks for heads that are late. */
+const lateHeadCheckMs = 500;
+/** Finds peers that vanished without a word, so that their tunnels end before the idle deadline. */
+const tcpKeepAliveMs = 60_000;
+
+/** Creates a listener of kind `proxy`. `counts` is shared by all listeners. */
+export function createListener(
+  context: IngressContext,
+  settings: ListenerSettings,
+  counts: ConnectionCounts,
+  forward: Forwarder,
+): Listener {
+  const { limits } = context.settings;
+  const { host, port } = settings.address;
+  const admits = settings.clients === null ? null : new Set(settings.clients);
+  const connections = new WeakMap<Socket, Connection>();
+  const sockets = new Set<Socket>();
+  const tunnels = new Set<{ readonly close: (closedBy: ClosedBy) => void }>();
+  let name = `${host}:${port}`;
+  let allClosed: (() => void) | undefined;
+
+  const server = createServer({
+    maxHeaderSize: limits.headBytes,
+    requireHostHeader: false,
+    connectionsCheckingInterval: Math.min(lateHeadCheckMs, limits.headTimeoutMs),
+    headersTimeout: limits.headTimeoutMs,
+    requestTimeout: 0,
+    keepAliveTimeout: limits.keepaliveTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelay: tcpKeepAliveMs,
+  });
+  // One more than allowed, so that too many are seen: Node drops what is beyond without a word.
+  server.maxHeadersCount = limits.fields + 1;
+  server.prependListener("connection", onConnection);
+  server.on("request", onRequest);
+  server.on("checkContinue", onRequest);
+  server.on("checkExpectation", onRequest);
+  server.on("connect", (request: IncomingMessage, socket: Socket, head: Buffer) => onTunnel(request, socket, head));
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => onUpgrade(request, socket, head));
+  server.on("clientError", onClientError);
+
+  function onConnection(socket: Socket): void {
+    socket.on("error", () => {});
+    const connection = createConnection(socket, name, admits);
+    connections.set(socket, connection);
+    sockets.add(socket);
+    const refusedBy = counts.enter(connection.address.text, perClientLimit(connection));
+    socket.once("close", () => {
+      sockets.delete(socket);
+      if (refusedBy === undefined) counts.leave(connection.address.text);
+      if (sockets.size === 0) allClosed?.();
+    });
+    if (refusedBy === undefined) return;
+    context.metrics.limitRejected(refusedBy);
+    connection.refused = true;
+    const exchange = openExchange(context, connection, "http", "");
+    const denial = denyOutright("limit_exceeded");
+    exchange.note(denial);
+    exchange.event.status = 503;
+    refuseSocket(context, socket, refusalOfDenial(denial, exchange.event), undefined, () => {});
+    exchange.end(undefined, "proxy");
+  }
+
+  /** The first of the client's groups that has a limit of its own decides. */
+  function perClientLimit(connection: Connection): number {
+    const { groups } = context.ruleset();
+    for (const number of clientOf(connection, context.ruleset()).groups) {
+      const limit = groups[number]?.perClient;
+      if (limit !== undefined) return limit;
+    }
+    return limits.perClient;
+  }
+
+  function onRequest(request: IncomingMessage, response: ServerResponse): void {
+    const connection = connections.get(request.socket);
+    if (connection === undefined || connection.refused) {
+      request.socket.destroy();
+      return;
+    }
+    connection.exchanges += 1;
+    guard(connection, () => {
+      handleRequest(context, forward, connection, request, response, () => {
+        connection.exchanges -= 1;
+        if (connection.exchanges > 0) return;
+        if (context.isDraining()) server.closeIdleConnections();
+        connection.whenIdle?.();
+        connection.whenIdle = undefined;
+      });
+    });
+  }
+
+  function onTunnel(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    begin(socket, (connection) => track((closed) => handleConnect(context, connection, headOf(request), head, closed)));
+  }
+
+  /** An upgrade listener makes Node hand over every request with Upgrade, whatever it asks for. */
+  function onUpgrade(request: IncomingMessage, socket: Socket, early: Buffer): void {
+    const head = headOf(request);
+    const reading = readHead(head, limits.fields);
+    const isPlain = reading.kind === "head" && !(request.method === "GET" && reading.upgrade === "websocket");
+    begin(socket, (connection) => {
+      if (isPlain && request.httpVersion === "1.1") return readAgain(connection, request, early);
+      track((closed) => handleWebSocket(context, connection, head, early, closed));
+    });
+  }
+
+  /** A bodiless request with another Upgrade goes on without it: back to the parser, with the field taken out. */
+  function readAgain({ socket }: Connection, request: IncomingMessage, early: Buffer): void {
+    const lines = [`${request.method} ${request.url} HTTP/1.1`];
+    for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
+      if (request.rawHeaders[i]?.toLowerCase() === "upgrade") continue;
+      lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);
+    }
+    socket.unshift(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"), early]));
+    server.removeListener("connection", onConnection);
+    server.emit("connection", socket);
+    server.prependListener("connection", onConnection);
+  }
+
+  /** Tunnels begin when the exchanges before them on the connection are over: answers keep their order. */
+  function begin(socket: Socket, start: (connection: Connection) => void): void {
+    const connection = connections.get(socket);
+    if (connection === undefined || connection.refused) {
+      socket.destroy();
+      return;
+    }
+    const run = (): void => guard(connection, () => start(connection));
+    if (connection.exchanges > 0) connection.whenIdle = run;
+    else run();
+  }
+
+  function track(start: (closed: () => void) => { readonly close: (closedBy: ClosedBy) => void }): void {
+    let over = false;
+    const tunnel = start(() => {
+      over = true;
+      if (tunnel !== undefined) tunnels.delete(tunnel);
+    });
+    if (!over) tunnels.add(tunnel);
+  }
+
+  /** The one boundary for bugs: the connection dies, the process lives. */
+  function guard(connection: Connection, run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      context.log.problem({ message: "an exchange failed", error });
+      connection.socket.destroy();
+    }
+  }
+
+  function onClientError(error: Error & { code?: string }, socket: Socket): void {
+    const connection = connections.get(socket);
+    if (connection === undefined || connection.refused) return;
+    const how = malformationOf(error.code ?? "");
+    if (how === undefined || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    connection.refused = true;
+    if (connection.exchanges === 0) return refuseHead(connection, how);
+    if (connection.onBrokenBody?.() === true) return;
+    connection.whenIdle = () => refuseHead(connection, how);
+  }
+
+  function refuseHead(connection: Connection, how: Malformation): void {
+    const exchange = openExchange(context, connection, "http", "");
+    exchange.note(denyOutright("bad_request"));
+    const refusal = refusalOfMalformed(how, "the request head is malformed", exchange.event);
+    exchange.event.status = refusal.status;
+    if (how === "head_timeout") context.metrics.limitRejected("head_timeout");
+    if (how === "head_too_large") context.metrics.limitRejected("head");
+    refuseSocket(context, connection.socket, refusal, undefined, () => {});
+    exchange.end(undefined, "proxy");
+  }
+
+  return {
+    listen: () =>
+      listenOn(server, host, port).then((bound) => {
+        name = `${host}:${bound}`;
+        return bound;
+      }),
+    drain: () =>
+      new Promise((fulfil) => {
+        allClosed = fulfil;
+        server.close();
+        server.closeIdleConnections();
+        if (sockets.size === 0) fulfil();
+      }),
+    destroy: (closedBy) => {
+      server.close();
+      for (const tunnel of tunnels) tunnel.close(closedBy);
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+function listenOn(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((fulfil, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port }, () => {
+      server.removeListener("error", reject);
+      const address = server.address();
+      fulfil(typeof address === "object" && address !== null ? address.port : port);
+    });
+  });
+}
+
+function headOf({ method = "", url = "", httpVersion, rawHeaders }: IncomingMessage): RequestHead {
+  return { method, url, httpVersion, rawFields: rawHeaders };
+}
+
+/** What Node's parser found wrong; undefined where nobody is left to be told. */
+function malformationOf(code: string): Malformation | undefined {
+  if (code === "HPE_HEADER_OVERFLOW") return "head_too_large";
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "head_timeout";
+  if (code === "HPE_INVALID_VERSION") return "version_unsupported";
+  if (code === "HPE_INVALID_EOF_STATE") return undefined;
+  return code.startsWith("HPE_") ? "bad_request" : undefined;
+}

@@ -1,0 +1,87 @@
+/** From a permit to a connected socket: where the address comes from, which of them are admitted, which answers. */
+import type { Socket } from "node:net";
+import type { ConnectTo } from "../config/settings.ts";
+import { type Admission, type Destination, admit, admitLiteral, admitRouted, isLoop } from "../egress/admit.ts";
+import { connectionAttemptDelayMs, dial } from "../egress/dial.ts";
+import type { Resolution } from "../egress/resolver.ts";
+import type { Authority } from "../names/authority.ts";
+import type { Permit } from "../policy/verdict.ts";
+import type { Failure } from "../wire/refusal.ts";
+import type { IngressContext } from "./context.ts";
+
+/** A connected socket is the receiver's from now on: paused, with an error listener that ignores. */
+export type Reached =
+  | { readonly kind: "connected"; readonly socket: Socket; readonly destination: Destination; readonly dialMs: number }
+  /** No address was admitted: `address_denied`. */
+  | { readonly kind: "denied" }
+  | { readonly kind: "failed"; readonly failure: Failure; readonly detail: string };
+
+/**
+ * Resolves, admits and dials. An address comes from `connect_to`, from the target itself where that is an address, or
+ * from the resolver (interface.md, "Where an address comes from"). `done` is called once, and not after `cancel`.
+ */
+export function reach(
+  context: IngressContext,
+  permit: Permit,
+  target: Authority,
+  done: (reached: Reached) => void,
+): { readonly cancel: () => void } {
+  let cancelled = false;
+  let cancelDial = (): void => {};
+
+  const open = (admission: Admission): void => {
+    for (const blocked of admission.blocked) context.metrics.blockedAddress(blocked.class);
+    if (isLoop(admission)) return finish(failed("proxy_loop_detected", "the target is this proxy itself"));
+    if (admission.admitted.length === 0) return finish({ kind: "denied" });
+    const { dialTimeoutMs } = context.settings.limits;
+    const options = { timeoutMs: dialTimeoutMs, attemptDelayMs: connectionAttemptDelayMs, onread: undefined };
+    cancelDial = dial(admission.admitted, options, (result) => {
+      context.metrics.dial(result.kind === "connected" ? "ok" : result.outcome, result.dialMs / 1000);
+      finish(result.kind === "connected" ? result : failed(result.outcome, "the connection to the origin failed"));
+    }).cancel;
+  };
+  const onResolution = (resolution: Resolution): void => {
+    if (cancelled) return;
+    if (resolution.kind === "dns_error") finish(failed("dns_error", `the name could not be resolved (${resolution.detail})`));
+    else if (resolution.kind === "dns_timeout") finish(failed("dns_timeout", "the name was not resolved in time"));
+    else open(admit(permit, resolution.addresses, target.port, context.findOwnListener));
+  };
+  const finish = (reached: Reached): void => {
+    if (cancelled) {
+      if (reached.kind === "connected") reached.socket.destroy();
+      return;
+    }
+    done(reached);
+  };
+  const start = (): void => {
+    const { host, port } = target;
+    const route = context.settings.connectTo.find((entry) => routes(entry, target));
+    if (route !== undefined) return open(admitRouted(permit, route.address, route.toPort ?? port, context.findOwnListener));
+    if (host.kind === "address") return open(admitLiteral(permit, host.address, port, context.findOwnListener));
+    const cached = context.resolver.cached(host.name);
+    if (cached !== undefined) return onResolution(cached);
+    void context.resolver.resolve(host.name).then(onResolution);
+  };
+
+  // Never before `reach` has returned: the caller holds the handle when it is called back.
+  queueMicrotask(() => {
+    if (!cancelled) start();
+  });
+  return {
+    cancel: () => {
+      cancelled = true;
+      cancelDial();
+    },
+  };
+}
+
+function failed(failure: Failure, detail: string): Reached {
+  return { kind: "failed", failure, detail };
+}
+
+function routes({ host, port }: ConnectTo, target: Authority): boolean {
+  if (port !== undefined && port !== target.port) return false;
+  if (host === undefined) return true;
+  const name = target.host.kind === "name" ? target.host.name : target.host.address.text;
+  return name === host.name || (host.wildcard && name.endsWith(`.${host.name}`));
+}

@@ -1,0 +1,88 @@
+/** Tells a client no, on a socket that is ours alone (CONNECT, upgrades, broken heads) or through a response. */
+import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { explainDenial } from "../policy/explain.ts";
+import type { Denial } from "../policy/verdict.ts";
+import type { Exchange } from "../record/event.ts";
+import {
+  type Failure,
+  type Malformation,
+  type Refusal,
+  refuseDenial,
+  refuseFailure,
+  refuseMalformed,
+  refusalBytes,
+  renderRefusal,
+} from "../wire/refusal.ts";
+import type { IngressContext } from "./context.ts";
+import { endAndLinger, lingerBytes, lingerMs } from "./linger.ts";
+
+/** The refusal of a denial that `exchange` has noted. */
+export function refusalOfDenial(denial: Denial, exchange: Exchange): Refusal {
+  const id = exchange.denial ?? "";
+  const lines = [`Denied: ${describe(exchange)}.`, ...explainDenial(denial), hint(exchange)];
+  return refuseDenial(denial.reason, id, lines);
+}
+
+/** The refusal of a head that could not be read; `detail` says what is wrong with it. */
+export function refusalOfMalformed(how: Malformation, detail: string, exchange: Exchange): Refusal {
+  return refuseMalformed(how, exchange.denial ?? "", [`Refused: ${detail}.`]);
+}
+
+/** The refusal of an allowed exchange that could not be carried out. */
+export function refusalOfFailure(failure: Failure, detail: string, exchange: Exchange): Refusal {
+  return refuseFailure(failure, [`Allowed, but failed: ${describe(exchange)}.`, `${failure}: ${detail}.`]);
+}
+
+/** Writes a refusal to a socket and closes it so that the refusal is read. `closed` is called once. */
+export function refuseSocket(
+  context: IngressContext,
+  socket: Socket,
+  refusal: Refusal,
+  accept: string | undefined,
+  closed: () => void,
+): void {
+  const message = renderRefusal(refusal, accept, context.settings.denials.explain);
+  endAndLinger(socket, refusalBytes(message), closed);
+}
+
+/**
+ * Writes a refusal through a response. The whole message is written at once; the response is ended, and with it the
+ * connection closed, only when the rest of the request was read and thrown away, or after `lingerBytes` and `lingerMs`:
+ * closing earlier would reset the connection under a client that is still sending, which then never sees the answer.
+ */
+export function refuseResponse(context: IngressContext, response: ServerResponse, refusal: Refusal): void {
+  const request = response.req;
+  const message = renderRefusal(refusal, request.headers.accept, context.settings.denials.explain);
+  response.sendDate = false;
+  response.writeHead(message.status, message.reasonPhrase, [...message.fields]);
+  if (request.complete) {
+    response.end(message.body);
+    return;
+  }
+  response.write(message.body);
+  let discarded = 0;
+  const finish = (): void => {
+    clearTimeout(deadline);
+    response.end();
+  };
+  const deadline = setTimeout(finish, lingerMs);
+  request.on("data", (chunk: Buffer) => {
+    discarded += chunk.length;
+    if (discarded > lingerBytes) request.pause();
+  });
+  request.once("end", finish);
+  request.once("close", finish);
+  request.resume();
+}
+
+function describe({ kind, method, host, port, path, clientAddress }: Exchange): string {
+  const target = kind === "connect" ? `${host}:${port}` : `http://${host}${port === 80 ? "" : `:${port}`}${path}`;
+  return `${method} ${target} (client ${clientAddress})`;
+}
+
+/** What to type to see more. */
+function hint({ kind, method, host, port, clientAddress }: Exchange): string {
+  const target = kind === "connect" ? `${host}:${port}` : `http://${host}${port === 80 ? "" : `:${port}`}/`;
+  return `sallyport explain "${method} ${target}" --client ${clientAddress}`;
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+/** argv and environment in, exit code out: the only place for `process`. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Io } from "./cli/io.ts";
+import { runProgram } from "./cli/program.ts";
+import { disk } from "./config/disk.ts";
+
+const packageFile = fileURLToPath(new URL("../package.json", import.meta.url));
+
+const io: Io = {
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  stdin: process.stdin,
+  env: process.env,
+  cwd: process.cwd(),
+  disk,
+  createFile: (path, text) => {
+    try {
+      writeFileSync(path, text, { flag: "wx" });
+      return true;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+      throw error;
+    }
+  },
+  fileExists: existsSync,
+  onSignal: (signal, handler) => void process.on(signal, handler),
+  now: Date.now,
+  policiesDir: fileURLToPath(new URL("../policies", import.meta.url)),
+  version: versionOf(JSON.parse(readFileSync(packageFile, "utf8"))),
+  nodeVersion: process.versions.node,
+};
+
+// A reader that has gone away (`sallyport packs | head -1`) is no error.
+process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
+
+try {
+  process.exitCode = await runProgram(process.argv.slice(2), io);
+} catch (error) {
+  io.stderr(`sallyport: error: this is a bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exitCode = 1;
+}
+
+function versionOf(manifest: unknown): string {
+  const version = typeof manifest === "object" && manifest !== null && "version" in manifest ? manifest.version : undefined;
+  return typeof version === "string" ? version : "0.0.0";
+}
