@@ -95,8 +95,9 @@ export function createProxy(options: ProxyOptions): Proxy {
       const port = await admin.listen();
       own.push({ kind: "admin", address: boundAddress(settings.admin.address.host), port });
       ready = true;
-      log.start({ listen: bound, policy: ruleset.hash, rules: ruleset.rules.length });
-      return { listeners: bound, admin: hostPort(settings.admin.address.host, port) };
+      const adminBound = hostPort(settings.admin.address.host, port);
+      log.start({ listen: bound, admin: adminBound, policy: ruleset.hash, rules: ruleset.rules.length });
+      return { listeners: bound, admin: adminBound };
     } catch (error) {
       await stop();
       throw error;

@@ -24,7 +24,12 @@ export type PolicyRequest = Disk & {
 
 /** `notices` are warnings and rewritings; `problems` hold at least one error, and the notices as well. Both are sorted. */
 export type Loaded =
-  | { readonly kind: "loaded"; readonly set: PolicySet; readonly tests: readonly PolicyTest[]; readonly notices: readonly Problem[] }
+  | {
+      readonly kind: "loaded";
+      readonly set: PolicySet;
+      readonly tests: readonly PolicyTest[];
+      readonly notices: readonly Problem[];
+    }
   | { readonly kind: "problems"; readonly problems: readonly Problem[] };
 
 /** Reads site policies and the packs that they use. Paths in messages are those given here, or relative to their file. */
@@ -51,7 +56,9 @@ export function loadPolicySet(request: PolicyRequest): Loaded {
   }
   for (const instance of instances) files.push(readInstance(instance));
   // With errors in the files a rule may be missing only because its file is broken.
-  const ruleIds = hasErrors(problems) ? undefined : new Set(files.flatMap((file) => file.rules.map((rule) => `${file.name}/${rule.id}`)));
+  const ruleIds = hasErrors(problems)
+    ? undefined
+    : new Set(files.flatMap((file) => file.rules.map((rule) => `${file.name}/${rule.id}`)));
   const tests = sites.flatMap((site) => readTests(site, groupNames, ruleIds));
 
   const sorted = sortProblems(problems);
@@ -110,7 +117,11 @@ function checkFileNames(documents: readonly PolicyDocument[]): void {
     const other = first.get(name);
     if (other === undefined) first.set(name, document);
     else if (other !== document && resolve(other.path) !== resolve(document.path)) {
-      document.diagnostics.value(document.root, ["name"], `is the name of ${other.path} already: names are unique over all files`);
+      document.diagnostics.value(
+        document.root,
+        ["name"],
+        `is the name of ${other.path} already: names are unique over all files`,
+      );
     }
   }
 }
@@ -150,7 +161,8 @@ function readRules(document: PolicyDocument, bindings: Bindings): Rule[] {
   const context = {
     diagnostics,
     defaults: raw.defaults ?? {},
-    expandHost: (text: string) => (text.includes("$") ? expandHost(text, parameters, bindings) : { kind: "hosts" as const, hosts: [text] }),
+    expandHost: (text: string) =>
+      text.includes("$") ? expandHost(text, parameters, bindings) : { kind: "hosts" as const, hosts: [text] },
   };
   const list = nodeAt(root, ["rules"]);
   if (list?.kind !== "list") return [];
@@ -167,7 +179,13 @@ function checkRuleIds({ raw, root, diagnostics }: PolicyDocument): void {
     if (rule.id === undefined || node === undefined) continue;
     const place = first.get(rule.id);
     if (place === undefined) first.set(rule.id, placeAt(diagnostics.source, node.start));
-    else diagnostics.value(node, ["id"], `is the id of the rule on line ${place.line} already: ids are unique in a file`, `${rule.id}-2`);
+    else
+      diagnostics.value(
+        node,
+        ["id"],
+        `is the id of the rule on line ${place.line} already: ids are unique in a file`,
+        `${rule.id}-2`,
+      );
   }
 }
 

@@ -35,16 +35,33 @@ export function applyOverrides(
   const level = variable(env, "SALLYPORT_LOG_LEVEL");
   const knownLevel = logLevels.find((known) => known === level);
   if (level !== undefined && knownLevel === undefined) {
-    problems.push(problemOutside("SALLYPORT_LOG_LEVEL", level, `is no level: one of ${logLevels.join(", ")}`, suggest(level, logLevels)));
+    problems.push(
+      problemOutside(
+        "SALLYPORT_LOG_LEVEL",
+        level,
+        `is no level: one of ${logLevels.join(", ")}`,
+        suggest(level, logLevels),
+      ),
+    );
   }
-  const listen = readListen(chosen("--listen", flags.listen, "SALLYPORT_LISTEN", listOf(env, "SALLYPORT_LISTEN")), problems);
+  const listen = readListen(
+    chosen("--listen", flags.listen, "SALLYPORT_LISTEN", listOf(env, "SALLYPORT_LISTEN")),
+    problems,
+  );
   const adminText = flags.admin ?? variable(env, "SALLYPORT_ADMIN");
   const [admin] = readListen(chosen("--admin", single(flags.admin), "SALLYPORT_ADMIN", single(adminText)), problems);
   const policy = flags.policy ?? listOf(env, "SALLYPORT_POLICY") ?? settings.policy;
-  const log = { ...settings.log, level: knownLevel ?? settings.log.level, file: variable(env, "SALLYPORT_LOG_FILE") ?? settings.log.file };
+  const log = {
+    ...settings.log,
+    level: knownLevel ?? settings.log.level,
+    file: variable(env, "SALLYPORT_LOG_FILE") ?? settings.log.file,
+  };
   const overridden: Settings = {
     ...settings,
-    listen: listen.length === 0 ? settings.listen : listen.map((address, i) => ({ kind: "proxy", address, clients: clientsOf(settings.listen, i) })),
+    listen:
+      listen.length === 0
+        ? settings.listen
+        : listen.map((address, i) => ({ kind: "proxy", address, clients: clientsOf(settings.listen, i) })),
     admin: admin === undefined ? settings.admin : { ...settings.admin, address: admin },
     policy,
     log,
@@ -59,8 +76,15 @@ function clientsOf(listeners: readonly ListenerSettings[], i: number): readonly 
 
 type Chosen = { readonly name: string; readonly texts: readonly string[] };
 
-function chosen(flag: string, flagTexts: readonly string[] | undefined, name: string, texts: readonly string[] | undefined): Chosen {
-  return flagTexts !== undefined && flagTexts.length > 0 ? { name: flag, texts: flagTexts } : { name, texts: texts ?? [] };
+function chosen(
+  flag: string,
+  flagTexts: readonly string[] | undefined,
+  name: string,
+  texts: readonly string[] | undefined,
+): Chosen {
+  return flagTexts !== undefined && flagTexts.length > 0
+    ? { name: flag, texts: flagTexts }
+    : { name, texts: texts ?? [] };
 }
 
 function readListen({ name, texts }: Chosen, problems: Problem[]): ListenAddress[] {
@@ -78,7 +102,10 @@ function variable(env: Readonly<Record<string, string | undefined>>, name: keyof
 }
 
 function listOf(env: Readonly<Record<string, string | undefined>>, name: keyof typeof variables): string[] | undefined {
-  const texts = variable(env, name)?.split(",").map((text) => text.trim()).filter((text) => text !== "");
+  const texts = variable(env, name)
+    ?.split(",")
+    .map((text) => text.trim())
+    .filter((text) => text !== "");
   return texts === undefined || texts.length === 0 ? undefined : texts;
 }
 

@@ -23,7 +23,8 @@ export function checkParameters(diagnostics: Diagnostics, raw: RawPolicy, root: 
   const parameters = raw.params ?? {};
   const used = new Set((raw.rules ?? []).flatMap((rule) => (rule.hosts ?? []).flatMap(variablesOf)));
   for (const [name, parameter] of Object.entries(parameters)) {
-    if (!used.has(name)) diagnostics.key(root, ["params", name], `is used by no host: write \${${name}} in one, or leave it out`);
+    if (!used.has(name))
+      diagnostics.key(root, ["params", name], `is used by no host: write \${${name}} in one, or leave it out`);
     if (parameter.values === undefined && parameter.kind === undefined && !cutAt(root, ["params", name])) {
       diagnostics.key(root, ["params", name], "says neither its values nor its kind (label or host)");
     }
@@ -33,7 +34,8 @@ export function checkParameters(diagnostics: Diagnostics, raw: RawPolicy, root: 
     for (const [i, value] of (parameter.values ?? []).entries()) {
       const problem = value === "all" ? "is the word for every value" : valueProblem(value, undefined);
       if (problem !== undefined) diagnostics.value(root, ["params", name, "values", i], problem);
-      else if (parameter.values?.indexOf(value) !== i) diagnostics.value(root, ["params", name, "values", i], "stands twice");
+      else if (parameter.values?.indexOf(value) !== i)
+        diagnostics.value(root, ["params", name, "values", i], "stands twice");
     }
   }
 }
@@ -60,7 +62,11 @@ export function bindParameters(
     if (Object.hasOwn(parameters, name)) continue;
     const known = names.length === 0 ? "has no parameters" : `has ${names.join(", ")}`;
     const closest = suggest(name, names);
-    diagnostics.key(node, ["with", name], `is no parameter of ${pack}, which ${known}${closest === undefined ? "" : `: did you mean ${closest}?`}`);
+    diagnostics.key(
+      node,
+      ["with", name],
+      `is no parameter of ${pack}, which ${known}${closest === undefined ? "" : `: did you mean ${closest}?`}`,
+    );
     sound = false;
   }
   for (const [name, parameter] of Object.entries(parameters)) {
@@ -72,7 +78,12 @@ export function bindParameters(
       bindings.set(name, binding);
     } else if (parameter.optional !== true && sound && !cutAt(node, ["with"])) {
       // After an unknown name nothing is said to be missing: it may be this one, misspelt.
-      const choice = parameter.values === undefined ? parameter.kind === "host" ? "a host name" : "a label" : `one of ${parameter.values.join(", ")}, a list of them, or all`;
+      const choice =
+        parameter.values === undefined
+          ? parameter.kind === "host"
+            ? "a host name"
+            : "a label"
+          : `one of ${parameter.values.join(", ")}, a list of them, or all`;
       refuse([], `needs the parameter ${name}: ${choice}`, exampleUse(pack, name, parameter));
     }
   }
@@ -86,7 +97,10 @@ export function bindParameters(
 export function sampleBindings(parameters: Parameters): Bindings {
   return new Map(
     Object.entries(parameters).map(([name, { values, kind }]) => {
-      return [name, { values: values ?? [kind === "host" ? "sample.example.com" : "sample"], all: values !== undefined }];
+      return [
+        name,
+        { values: values ?? [kind === "host" ? "sample.example.com" : "sample"], all: values !== undefined },
+      ];
     }),
   );
 }
@@ -100,20 +114,31 @@ export function formatBindings(bindings: Bindings): string {
 export function expandHost(text: string, parameters: Parameters, bindings: Bindings): HostExpansion {
   const names = [...new Set(variablesOf(text))];
   const broken = /\$(?!\{[^{}]*\})|\$\{\s*\}/.test(text);
-  if (broken) return { kind: "problem", message: "has a $ that is no parameter: a parameter is written ${name}", instead: undefined };
+  if (broken)
+    return {
+      kind: "problem",
+      message: "has a $ that is no parameter: a parameter is written ${name}",
+      instead: undefined,
+    };
   let hosts = [text];
   for (const name of names) {
     if (!Object.hasOwn(parameters, name)) return unknownVariable(text, name, Object.keys(parameters));
     const binding = bindings.get(name);
     if (binding === undefined) return { kind: "absent" };
     hosts = hosts.flatMap((host) => binding.values.map((value) => host.replaceAll(`\${${name}}`, value)));
-    if (hosts.length > maxExpansions) return { kind: "problem", message: `stands for more than ${maxExpansions} hosts`, instead: undefined };
+    if (hosts.length > maxExpansions)
+      return { kind: "problem", message: `stands for more than ${maxExpansions} hosts`, instead: undefined };
   }
   return { kind: "hosts", hosts };
 }
 
 function unknownVariable(text: string, name: string, known: readonly string[]): HostExpansion {
-  if (known.length === 0) return { kind: "problem", message: `has the parameter ${name}, and this file declares no params`, instead: undefined };
+  if (known.length === 0)
+    return {
+      kind: "problem",
+      message: `has the parameter ${name}, and this file declares no params`,
+      instead: undefined,
+    };
   const closest = suggest(name, known);
   const instead = closest === undefined ? undefined : text.replaceAll(`\${${name}}`, `\${${closest}}`);
   return { kind: "problem", message: `has the unknown parameter ${name}: params has ${known.join(", ")}`, instead };
@@ -123,16 +148,30 @@ function variablesOf(text: string): string[] {
   return Array.from(text.matchAll(/\$\{([^{}]*)\}/g), ([, name = ""]) => name);
 }
 
-function readBinding(parameter: RawParameter, given: readonly string[], refuse: (i: number, message: string, instead?: string) => void): Binding {
+function readBinding(
+  parameter: RawParameter,
+  given: readonly string[],
+  refuse: (i: number, message: string, instead?: string) => void,
+): Binding {
   const { values } = parameter;
   if (given.length === 1 && given[0] === "all" && values !== undefined) return { values, all: true };
   for (const [i, value] of given.entries()) {
     if (given.indexOf(value) !== i) refuse(i, "stands twice");
     else if (values === undefined) {
       const problem = valueProblem(value, parameter.kind);
-      if (problem !== undefined) refuse(i, problem, valueProblem(value.trim().toLowerCase(), parameter.kind) === undefined ? value.trim().toLowerCase() : undefined);
+      if (problem !== undefined)
+        refuse(
+          i,
+          problem,
+          valueProblem(value.trim().toLowerCase(), parameter.kind) === undefined
+            ? value.trim().toLowerCase()
+            : undefined,
+        );
     } else if (!values.includes(value)) {
-      const list = value === "all" ? "stands alone, not in a list" : `is no value of this parameter: one of ${values.join(", ")}, a list of them, or all`;
+      const list =
+        value === "all"
+          ? "stands alone, not in a list"
+          : `is no value of this parameter: one of ${values.join(", ")}, a list of them, or all`;
       refuse(i, list, suggest(value, values));
     }
   }
@@ -141,9 +180,11 @@ function readBinding(parameter: RawParameter, given: readonly string[], refuse: 
 }
 
 function valueProblem(value: string, kind: "label" | "host" | undefined): string | undefined {
-  if (kind === "label" && !labelPattern.test(value)) return "is no DNS label: lower-case letters, digits and hyphens, without dots";
+  if (kind === "label" && !labelPattern.test(value))
+    return "is no DNS label: lower-case letters, digits and hyphens, without dots";
   if (kind === "host" && parseHostname(value) !== value) return "is no host name in lower case";
-  if (kind === undefined && !value.split(".").every((label) => labelPattern.test(label))) return "is no part of a host name: labels of lower-case letters, digits and hyphens";
+  if (kind === undefined && !value.split(".").every((label) => labelPattern.test(label)))
+    return "is no part of a host name: labels of lower-case letters, digits and hyphens";
   return undefined;
 }
 

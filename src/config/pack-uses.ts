@@ -22,7 +22,12 @@ export type PackInstance = {
 /** All packs that were read, each once, and the instances in order of first use. */
 export type PackUses = { readonly documents: readonly PolicyDocument[]; readonly instances: readonly PackInstance[] };
 
-type Surroundings = { readonly disk: Disk; readonly packsDir: string; readonly groups: ReadonlySet<string>; readonly problems: Problem[] };
+type Surroundings = {
+  readonly disk: Disk;
+  readonly packsDir: string;
+  readonly groups: ReadonlySet<string>;
+  readonly problems: Problem[];
+};
 
 /** Resolves every `use` of every site. Relative paths are relative to the file they stand in. */
 export function resolveUses(surroundings: Surroundings, sites: readonly PolicyDocument[]): PackUses {
@@ -49,13 +54,22 @@ export function resolveUses(surroundings: Surroundings, sites: readonly PolicyDo
       const document = documents.get(key);
       if (document?.raw.name === undefined) continue;
       const without = checkWithout(site, node, use.without ?? [], document);
-      const bindings = bindParameters(site.diagnostics, node, document.raw.name, document.raw.params ?? {}, use.with ?? {});
+      const bindings = bindParameters(
+        site.diagnostics,
+        node,
+        document.raw.name,
+        document.raw.params ?? {},
+        use.with ?? {},
+      );
       if (bindings === undefined) continue;
       const packUse: PackUse = { clients: use.clients ?? null, without };
       addUse(instances, names, { document, site, node, bindings, packUse, name: document.raw.name, key });
     }
   }
-  return { documents: [...documents.values()].filter((document) => document !== undefined), instances: [...instances.values()] };
+  return {
+    documents: [...documents.values()].filter((document) => document !== undefined),
+    instances: [...instances.values()],
+  };
 }
 
 /**
@@ -68,21 +82,41 @@ export function standalonePack(document: PolicyDocument): PackInstance {
   const bindings = new Map([...sampleBindings(parameters)].filter(([, binding]) => binding.all));
   for (const name of Object.keys(parameters)) {
     if (bindings.has(name)) continue;
-    document.diagnostics.key(document.root, ["params", name], "has no value here: rules that need it do not exist unless a site policy uses this pack", "warning");
+    document.diagnostics.key(
+      document.root,
+      ["params", name],
+      "has no value here: rules that need it do not exist unless a site policy uses this pack",
+      "warning",
+    );
   }
-  return { document, name: document.raw.name ?? "", bindings, uses: [{ clients: null, without: new Set() }], site: document };
+  return {
+    document,
+    name: document.raw.name ?? "",
+    bindings,
+    uses: [{ clients: null, without: new Set() }],
+    site: document,
+  };
 }
 
 /** Names of the packs in a directory, sorted; none where it cannot be read. */
 export function knownPacks(disk: Disk, packsDir: string): readonly string[] {
   try {
-    return disk.listFiles(packsDir).flatMap((file) => /^([^.]+)\.yaml$/.exec(file)?.[1] ?? []).sort();
+    return disk
+      .listFiles(packsDir)
+      .flatMap((file) => /^([^.]+)\.yaml$/.exec(file)?.[1] ?? [])
+      .sort();
   } catch {
     return [];
   }
 }
 
-function findPack({ disk, packsDir }: Surroundings, site: PolicyDocument, node: YamlNode, pack: string, known: readonly string[]): string | undefined {
+function findPack(
+  { disk, packsDir }: Surroundings,
+  site: PolicyDocument,
+  node: YamlNode,
+  pack: string,
+  known: readonly string[],
+): string | undefined {
   const isPath = /[/\\]|\.ya?ml$/.test(pack);
   if (!isPath) {
     if (known.includes(pack)) return join(packsDir, `${pack}.yaml`);
@@ -106,13 +140,23 @@ function findPack({ disk, packsDir }: Surroundings, site: PolicyDocument, node: 
   }
 }
 
-function checkWithout(site: PolicyDocument, node: YamlNode, without: readonly string[], document: PolicyDocument): Set<string> {
+function checkWithout(
+  site: PolicyDocument,
+  node: YamlNode,
+  without: readonly string[],
+  document: PolicyDocument,
+): Set<string> {
   const ids = (document.raw.rules ?? []).flatMap((rule) => rule.id ?? []);
   for (const [i, id] of without.entries()) {
     if (ids.includes(id)) continue;
     const bare = id.slice(id.indexOf("/") + 1);
     const instead = ids.includes(bare) ? bare : suggest(id, ids);
-    site.diagnostics.value(node, ["without", i], `is no rule of ${document.raw.name}: its rules are ${ids.join(", ")}`, instead);
+    site.diagnostics.value(
+      node,
+      ["without", i],
+      `is no rule of ${document.raw.name}: its rules are ${ids.join(", ")}`,
+      instead,
+    );
   }
   return new Set(without);
 }
@@ -128,7 +172,11 @@ type Addition = {
 };
 
 /** The first instance of a pack keeps its plain name; one with other values is called after them. */
-function addUse(instances: Map<string, PackInstance & { readonly uses: PackUse[] }>, names: Set<string>, addition: Addition): void {
+function addUse(
+  instances: Map<string, PackInstance & { readonly uses: PackUse[] }>,
+  names: Set<string>,
+  addition: Addition,
+): void {
   const { document, site, node, bindings, packUse, name, key } = addition;
   const identity = JSON.stringify([key, [...bindings]]);
   const instance = instances.get(identity);
@@ -151,7 +199,8 @@ function addUse(instances: Map<string, PackInstance & { readonly uses: PackUse[]
 }
 
 function sameUse(a: PackUse, b: PackUse): boolean {
-  const key = (use: PackUse): string => JSON.stringify([use.clients === null ? null : [...use.clients].sort(), [...use.without].sort()]);
+  const key = (use: PackUse): string =>
+    JSON.stringify([use.clients === null ? null : [...use.clients].sort(), [...use.without].sort()]);
   return key(a) === key(b);
 }
 

@@ -29,7 +29,10 @@ export type PackParameter = {
 };
 
 /** By name. A pack with problems is listed as far as it can be read; its problems are complete only when it is loaded. */
-export function listPacks(disk: Disk, packsDir: string): { readonly packs: readonly PackSummary[]; readonly problems: readonly Problem[] } {
+export function listPacks(
+  disk: Disk,
+  packsDir: string,
+): { readonly packs: readonly PackSummary[]; readonly problems: readonly Problem[] } {
   const problems: Problem[] = [];
   const packs = knownPacks(disk, packsDir).flatMap((name) => {
     const path = join(packsDir, `${name}.yaml`);

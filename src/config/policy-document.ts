@@ -22,7 +22,13 @@ export type PolicyDocument = {
  * Reads a policy file. A file is a pack when it lies in the packs directory, declares `params`, or is `used` by
  * another. Undefined where nothing of it could be read; whatever is wrong is added to `problems`.
  */
-export function readPolicyDocument(disk: Disk, packsDir: string, path: string, used: boolean, problems: Problem[]): PolicyDocument | undefined {
+export function readPolicyDocument(
+  disk: Disk,
+  packsDir: string,
+  path: string,
+  used: boolean,
+  problems: Problem[],
+): PolicyDocument | undefined {
   let content: string;
   try {
     content = disk.readFile(path);
@@ -57,7 +63,12 @@ function checkKeys(document: PolicyDocument, shipped: boolean): void {
   if (shipped && raw.name !== undefined && raw.name !== stem) {
     diagnostics.value(root, ["name"], `differs from the name of its file, by which it is used: ${stem}`, stem);
   }
-  if (kind === "site" && (raw.use ?? []).length === 0 && (raw.rules ?? []).length === 0 && entryOf(root, "name") !== undefined) {
+  if (
+    kind === "site" &&
+    (raw.use ?? []).length === 0 &&
+    (raw.rules ?? []).length === 0 &&
+    entryOf(root, "name") !== undefined
+  ) {
     diagnostics.value(root, ["name"], "has neither rules nor packs: it allows nothing", undefined, "warning");
   }
 }
@@ -69,7 +80,8 @@ function checkPackKeys({ raw, root, diagnostics }: PolicyDocument): void {
   }
   if (raw.defaults?.mode !== undefined) diagnostics.key(root, ["defaults", "mode"], belongs);
   for (const [i, rule] of (raw.rules ?? []).entries()) {
-    if (rule.clients !== undefined) diagnostics.key(root, ["rules", i, "clients"], `${belongs}: name the clients where it is used`);
+    if (rule.clients !== undefined)
+      diagnostics.key(root, ["rules", i, "clients"], `${belongs}: name the clients where it is used`);
   }
   if (raw.rules === undefined) diagnostics.value(root, ["name"], "has no rules");
 }

@@ -17,14 +17,27 @@ const words = (max: number) => z.string().min(1).max(max);
 const kebab = z.string().max(64).regex(textForms.kebab.pattern, "kebab");
 const listOf = <T extends z.ZodType>(item: T) => z.array(item).min(1);
 
-const tlsMin = z.enum(["1.0", "1.1", "1.2", "1.3"]).meta({ description: "Lowest TLS version that client and server may use; quoted, \"1.2\" by default." });
+const tlsMin = z
+  .enum(["1.0", "1.1", "1.2", "1.3"])
+  .meta({ description: 'Lowest TLS version that client and server may use; quoted, "1.2" by default.' });
 const sni = z
   .enum(["match", "covered", "any"])
-  .meta({ description: "match: the server name equals the host asked for (default). covered: it is decided by this same rule. any: it is absent, or allowed for https on this port." });
-const ech = z.enum(["allow", "deny"]).meta({ description: "Encrypted ClientHello: allow (default; Chromium always sends a GREASE one) or deny." });
-const range = z.enum(["allow", "strip", "deny"]).meta({ description: "Range requests over plain HTTP: allow, strip the field, or deny (default)." });
-const mode = z.enum(["enforce", "report"]).meta({ description: "report lets pass, and records what would have been denied." });
-const idleTimeout = form("duration").meta({ description: "A tunnel without a byte for so long is closed: 15m by default." });
+  .meta({
+    description:
+      "match: the server name equals the host asked for (default). covered: it is decided by this same rule. any: it is absent, or allowed for https on this port.",
+  });
+const ech = z
+  .enum(["allow", "deny"])
+  .meta({ description: "Encrypted ClientHello: allow (default; Chromium always sends a GREASE one) or deny." });
+const range = z
+  .enum(["allow", "strip", "deny"])
+  .meta({ description: "Range requests over plain HTTP: allow, strip the field, or deny (default)." });
+const mode = z
+  .enum(["enforce", "report"])
+  .meta({ description: "report lets pass, and records what would have been denied." });
+const idleTimeout = form("duration").meta({
+  description: "A tunnel without a byte for so long is closed: 15m by default.",
+});
 const groupNames = listOf(words(64));
 
 const source = z
@@ -44,8 +57,13 @@ const ruleShape = {
   action: z.enum(["allow", "deny"]).optional().meta({ description: "allow by default." }),
   hosts: listOf(words(512))
     .optional()
-    .meta({ description: "Exact names, *.example.com (example.com and every name below it, at any depth; quote it), glob: patterns." }),
-  addresses: listOf(words(64)).optional().meta({ description: "IP literals or CIDR blocks that a client may name directly." }),
+    .meta({
+      description:
+        "Exact names, *.example.com (example.com and every name below it, at any depth; quote it), glob: patterns.",
+    }),
+  addresses: listOf(words(64))
+    .optional()
+    .meta({ description: "IP literals or CIDR blocks that a client may name directly." }),
   expect: z
     .union([form("endpoint"), listOf(form("endpoint"))])
     .optional()
@@ -54,11 +72,17 @@ const ruleShape = {
   sni: sni.optional(),
   ech: ech.optional(),
   range: range.optional(),
-  methods: listOf(words(32)).optional().meta({ description: "HTTP methods; GET HEAD POST PUT PATCH DELETE OPTIONS by default." }),
-  paths: listOf(words(2048)).optional().meta({ description: "Case-sensitive globs over the decoded path, * within a segment." }),
+  methods: listOf(words(32))
+    .optional()
+    .meta({ description: "HTTP methods; GET HEAD POST PUT PATCH DELETE OPTIONS by default." }),
+  paths: listOf(words(2048))
+    .optional()
+    .meta({ description: "Case-sensitive globs over the decoded path, * within a segment." }),
   websocket: z.enum(["allow", "deny"]).optional().meta({ description: "WebSocket over plain HTTP: deny by default." }),
   clients: groupNames.optional().meta({ description: "Groups that this rule exists for; everyone without it." }),
-  resolves_to: listOf(words(64)).optional().meta({ description: "What the name may resolve to: public (default), private, CIDR blocks." }),
+  resolves_to: listOf(words(64))
+    .optional()
+    .meta({ description: "What the name may resolve to: public (default), private, CIDR blocks." }),
   idle_timeout: idleTimeout.optional(),
   mode: mode.optional(),
   purpose: words(1000).optional().meta({ description: "What this is for, in a person's words." }),
@@ -66,7 +90,10 @@ const ruleShape = {
   owner: words(200).optional(),
   ticket: words(200).optional(),
   expires: form("date").optional().meta({ description: "Last day, UTC; after it the rule does not exist." }),
-  shared_suffix: z.boolean().optional().meta({ description: "Admit a wildcard on a suffix under which anyone can rent a name." }),
+  shared_suffix: z
+    .boolean()
+    .optional()
+    .meta({ description: "Admit a wildcard on a suffix under which anyone can rent a name." }),
 };
 
 const groupObject = z.strictObject({
@@ -93,10 +120,20 @@ const testShape = {
   group: words(64).optional().meta({ description: "Group of the client, in place of an address." }),
   host: words(300).optional().meta({ description: "Host field, where it differs from the target." }),
   range: words(1000).optional().meta({ description: "Range field." }),
-  sni: words(300).nullable().optional().meta({ description: "Server name of the ClientHello; null is a hello without one." }),
-  tls: z.enum(["1.0", "1.1", "1.2", "1.3"]).nullable().optional().meta({ description: "Highest version that the client offers; null is bytes that are no TLS." }),
+  sni: words(300)
+    .nullable()
+    .optional()
+    .meta({ description: "Server name of the ClientHello; null is a hello without one." }),
+  tls: z
+    .enum(["1.0", "1.1", "1.2", "1.3"])
+    .nullable()
+    .optional()
+    .meta({ description: "Highest version that the client offers; null is bytes that are no TLS." }),
   ech: z.boolean().optional(),
-  server_tls: z.enum(["1.0", "1.1", "1.2", "1.3"]).optional().meta({ description: "Version that the server negotiates." }),
+  server_tls: z
+    .enum(["1.0", "1.1", "1.2", "1.3"])
+    .optional()
+    .meta({ description: "Version that the server negotiates." }),
   resolved: z
     .union([words(64), listOf(words(64))])
     .optional()
@@ -111,7 +148,10 @@ const parameter = z.strictObject({
   description: words(1000).optional(),
   values: listOf(words(253)).optional().meta({ description: "The values there are; `all` stands for every one." }),
   kind: z.enum(["label", "host"]).optional().meta({ description: "Without values: one DNS label, or a host name." }),
-  optional: z.boolean().optional().meta({ description: "Rules whose hosts use it do not exist where it is not given." }),
+  optional: z
+    .boolean()
+    .optional()
+    .meta({ description: "Rules whose hosts use it do not exist where it is not given." }),
 });
 
 const commonShape = {
@@ -119,7 +159,10 @@ const commonShape = {
   name: kebab.meta({ description: "Unique over all files." }),
   title: words(200).optional(),
   description: words(4000).optional(),
-  clients: z.record(z.string().max(64).regex(textForms.kebab.pattern, "kebab"), z.union([listOf(words(64)), groupObject])).optional().meta({ description: "Groups of clients: addresses, or a mapping." }),
+  clients: z
+    .record(z.string().max(64).regex(textForms.kebab.pattern, "kebab"), z.union([listOf(words(64)), groupObject]))
+    .optional()
+    .meta({ description: "Groups of clients: addresses, or a mapping." }),
   defaults: z
     .strictObject({
       range: range.optional(),
@@ -131,7 +174,10 @@ const commonShape = {
     })
     .optional()
     .meta({ description: "Fill this file's rules; mode and idle_timeout also reach its packs." }),
-  params: z.record(z.string().max(64).regex(textForms.variable.pattern, "variable"), parameter).optional().meta({ description: "Packs only: values that hosts take as ${name}." }),
+  params: z
+    .record(z.string().max(64).regex(textForms.variable.pattern, "variable"), parameter)
+    .optional()
+    .meta({ description: "Packs only: values that hosts take as ${name}." }),
 };
 
 /** A site policy or a pack; which keys belong to which is judged where the file's part is known. */
@@ -143,7 +189,10 @@ export const policySchema = z
       .optional()
       .meta({ description: "Packs by name, or policy files by path." }),
     rules: z.array(z.strictObject(ruleShape).meta({ title: "Rule" })).optional(),
-    tests: z.array(z.strictObject(testShape)).optional().meta({ description: "Requests with the verdict that they must get." }),
+    tests: z
+      .array(z.strictObject(testShape))
+      .optional()
+      .meta({ description: "Requests with the verdict that they must get." }),
   })
   .meta({ title: "Sallyport policy", description: "A site policy, or a vendor pack." });
 

@@ -35,7 +35,9 @@ export function sortProblems(problems: readonly Problem[]): Problem[] {
     const key = JSON.stringify([place.file, place.line, place.column, severity, offending, message]);
     return seen.has(key) ? false : seen.add(key);
   });
-  return unique.sort((a, b) => compareText(a.place.file, b.place.file) || a.place.line - b.place.line || a.place.column - b.place.column);
+  return unique.sort(
+    (a, b) => compareText(a.place.file, b.place.file) || a.place.line - b.place.line || a.place.column - b.place.column,
+  );
 }
 
 /** True when one of them rejects the files. */

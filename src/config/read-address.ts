@@ -15,10 +15,17 @@ export function parseListenAddress(text: string): AddressReading<ListenAddress> 
   const [, host = "", digits = ""] = split;
   const port = parsePort(digits, 0);
   if (port === undefined) return problem("has no port from 0 to 65535", undefined);
-  if (host === "" || host === "*") return problem("does not say which address: 0.0.0.0 is every IPv4 address of this machine, 127.0.0.1 only itself", `0.0.0.0:${port}`);
+  if (host === "" || host === "*")
+    return problem(
+      "does not say which address: 0.0.0.0 is every IPv4 address of this machine, 127.0.0.1 only itself",
+      `0.0.0.0:${port}`,
+    );
   const address = parseAddress(host.startsWith("[") ? host.slice(1, -1) : host);
   if (address === undefined || host.startsWith("[") !== host.includes(":")) {
-    return problem("is no IP address with a port: names are not looked up here", host === "localhost" ? `127.0.0.1:${port}` : undefined);
+    return problem(
+      "is no IP address with a port: names are not looked up here",
+      host === "localhost" ? `127.0.0.1:${port}` : undefined,
+    );
   }
   return { kind: "value", value: { host: address.text, port } };
 }
@@ -28,7 +35,8 @@ export function parseServer(text: string): AddressReading<string> {
   const bare = parseAddress(text);
   if (bare !== undefined) return { kind: "value", value: bare.text };
   const reading = parseListenAddress(text);
-  if (reading.kind === "problem" || reading.value.port === 0) return problem("is no IP address of a resolver, with or without a port", undefined);
+  if (reading.kind === "problem" || reading.value.port === 0)
+    return problem("is no IP address of a resolver, with or without a port", undefined);
   const { host, port } = reading.value;
   return { kind: "value", value: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}` };
 }
@@ -42,9 +50,11 @@ export function parseConnectTo(text: string): AddressReading<ConnectTo> {
   if (host === null) return problem("begins with no host name: a name, *.name, an IP address, or * for any", undefined);
   const port = fromPort === "" ? undefined : parsePort(fromPort, 1);
   const newPort = toPort === "" ? undefined : parsePort(toPort, 1);
-  if ((fromPort !== "" && port === undefined) || (toPort !== "" && newPort === undefined)) return problem("has no port from 1 to 65535", undefined);
+  if ((fromPort !== "" && port === undefined) || (toPort !== "" && newPort === undefined))
+    return problem("has no port from 1 to 65535", undefined);
   const address = parseAddress(to.startsWith("[") ? to.slice(1, -1) : to);
-  if (address === undefined || to.startsWith("[") !== to.includes(":")) return problem("has no IP address in its third part: names are not looked up here", undefined);
+  if (address === undefined || to.startsWith("[") !== to.includes(":"))
+    return problem("has no IP address in its third part: names are not looked up here", undefined);
   return { kind: "value", value: { host, port, address, toPort: newPort } };
 }
 
@@ -70,6 +80,9 @@ function insteadOfListen(text: string): string | undefined {
   return host !== undefined && parseAddress(host)?.family === 6 ? `"[${host}]:${port}"` : undefined;
 }
 
-function problem(message: string, instead: string | undefined): { readonly kind: "problem"; readonly message: string; readonly instead: string | undefined } {
+function problem(
+  message: string,
+  instead: string | undefined,
+): { readonly kind: "problem"; readonly message: string; readonly instead: string | undefined } {
   return { kind: "problem", message, instead };
 }

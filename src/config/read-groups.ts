@@ -19,14 +19,25 @@ export function readGroups(sites: readonly PolicyDocument[]): ClientGroup[] {
     for (const group of readGroupsOf(site)) {
       const first = groups.get(group.name);
       if (first === undefined) groups.set(group.name, group);
-      else site.diagnostics.key(site.root, ["clients", group.name], `is a group already, in ${first.place.file}:${first.place.line}: group names are unique over all files`);
+      else
+        site.diagnostics.key(
+          site.root,
+          ["clients", group.name],
+          `is a group already, in ${first.place.file}:${first.place.line}: group names are unique over all files`,
+        );
     }
   }
   return [...groups.values()];
 }
 
 /** Reports each name of a list that is no group. */
-export function checkGroupNames(diagnostics: Diagnostics, node: YamlNode, path: readonly PropertyKey[], names: readonly string[] | undefined, known: ReadonlySet<string>): void {
+export function checkGroupNames(
+  diagnostics: Diagnostics,
+  node: YamlNode,
+  path: readonly PropertyKey[],
+  names: readonly string[] | undefined,
+  known: ReadonlySet<string>,
+): void {
   for (const [i, name] of (names ?? []).entries()) {
     if (known.has(name)) continue;
     const { message, instead } = unknownGroup(name, known);
@@ -43,10 +54,14 @@ export function checkGroupReferences(references: readonly GroupReference[], grou
 }
 
 /** Completes "NAME …". */
-export function unknownGroup(name: string, known: ReadonlySet<string>): { readonly message: string; readonly instead: string | undefined } {
+export function unknownGroup(
+  name: string,
+  known: ReadonlySet<string>,
+): { readonly message: string; readonly instead: string | undefined } {
   const instead = suggest(name, known);
   if (known.size === 0) return { message: "is no group: no site policy has clients", instead };
-  if (parseAddress(name) !== undefined || name.includes("/")) return { message: `is no group: give the block a name under clients, and write that (${list(known)})`, instead };
+  if (parseAddress(name) !== undefined || name.includes("/"))
+    return { message: `is no group: give the block a name under clients, and write that (${list(known)})`, instead };
   return { message: `is no group: the groups are ${list(known)}`, instead };
 }
 
@@ -61,13 +76,24 @@ function readGroupsOf({ raw, root, diagnostics }: PolicyDocument): ClientGroup[]
     const direct = Array.isArray(given);
     const group = direct ? { addresses: given } : given;
     const addressPath = direct ? path : [...path, "addresses"];
-    const addresses = (group.addresses ?? []).flatMap((text, i) => readCidr(diagnostics, root, [...addressPath, i], text));
+    const addresses = (group.addresses ?? []).flatMap((text, i) =>
+      readCidr(diagnostics, root, [...addressPath, i], text),
+    );
     for (const key of ["users", "subjects"] as const) {
       if (direct || given[key] === undefined) continue;
-      diagnostics.key(root, [...path, key], "matches nobody yet: no listener of this version asks who a client is", "warning");
+      diagnostics.key(
+        root,
+        [...path, key],
+        "matches nobody yet: no listener of this version asks who a client is",
+        "warning",
+      );
     }
     const node = nodeAt(root, path);
-    if (!direct && node?.kind === "map" && !["addresses", "users", "subjects"].some((key) => entryOf(node, key) !== undefined || node.cut?.includes(key))) {
+    if (
+      !direct &&
+      node?.kind === "map" &&
+      !["addresses", "users", "subjects"].some((key) => entryOf(node, key) !== undefined || node.cut?.includes(key))
+    ) {
       diagnostics.key(root, path, "has no addresses: nobody is in it");
     }
     return {

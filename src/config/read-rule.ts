@@ -61,7 +61,9 @@ export function readRule(context: RuleContext, raw: RawRule, node: YamlNode): Ru
     websocket: raw.websocket ?? "deny",
     clients: raw.clients ?? null,
     resolvesTo,
-    idleTimeoutMs: readIdleTimeout(diagnostics, node, ["idle_timeout"], raw.idle_timeout) ?? parseDuration(defaults.idle_timeout ?? ""),
+    idleTimeoutMs:
+      readIdleTimeout(diagnostics, node, ["idle_timeout"], raw.idle_timeout) ??
+      parseDuration(defaults.idle_timeout ?? ""),
     mode: raw.mode,
     expiresAt,
     purpose: raw.purpose,
@@ -71,7 +73,12 @@ export function readRule(context: RuleContext, raw: RawRule, node: YamlNode): Ru
   };
 }
 
-export const tlsVersions: Readonly<Record<"1.0" | "1.1" | "1.2" | "1.3", TlsVersion>> = { "1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304 };
+export const tlsVersions: Readonly<Record<"1.0" | "1.1" | "1.2" | "1.3", TlsVersion>> = {
+  "1.0": 0x0301,
+  "1.1": 0x0302,
+  "1.2": 0x0303,
+  "1.3": 0x0304,
+};
 
 /** An address or a block, in a list or alone. */
 export function readCidr(diagnostics: Diagnostics, node: YamlNode, path: readonly PropertyKey[], text: string): Cidr[] {
@@ -83,7 +90,12 @@ export function readCidr(diagnostics: Diagnostics, node: YamlNode, path: readonl
 }
 
 /** A duration between a second and a week; its form is the schema's business. */
-export function readIdleTimeout(diagnostics: Diagnostics, node: YamlNode, path: readonly PropertyKey[], text: string | undefined): number | undefined {
+export function readIdleTimeout(
+  diagnostics: Diagnostics,
+  node: YamlNode,
+  path: readonly PropertyKey[],
+  text: string | undefined,
+): number | undefined {
   const ms = text === undefined ? undefined : parseDuration(text);
   if (ms === undefined) return undefined;
   if (ms < minIdleTimeoutMs) diagnostics.value(node, path, "is too short: at least 1s", "1s");
@@ -159,10 +171,12 @@ const tlsConditions = ["tls_min", "sni", "ech"] as const;
 
 function checkDeny(diagnostics: Diagnostics, raw: RawRule, node: YamlNode): void {
   for (const key of ["expect", ...httpConditions, ...tlsConditions]) {
-    if (entryOf(node, key) !== undefined) diagnostics.key(node, [key], "has no place on a deny rule, which refuses its hosts in every way: leave it out");
+    if (entryOf(node, key) !== undefined)
+      diagnostics.key(node, [key], "has no place on a deny rule, which refuses its hosts in every way: leave it out");
   }
   for (const key of ["resolves_to", "idle_timeout"]) {
-    if (entryOf(node, key) !== undefined) diagnostics.key(node, [key], "does nothing on a deny rule: leave it out", "warning");
+    if (entryOf(node, key) !== undefined)
+      diagnostics.key(node, [key], "does nothing on a deny rule: leave it out", "warning");
   }
   checkTarget(diagnostics, raw, node);
 }
@@ -177,7 +191,11 @@ function checkAllow(diagnostics: Diagnostics, raw: RawRule, node: YamlNode, endp
   const schemes = new Set(endpoints.map((endpoint) => endpoint.scheme));
   for (const key of httpConditions) {
     if (entryOf(node, key) === undefined || schemes.has("http")) continue;
-    diagnostics.key(node, [key], "is a condition on plain HTTP, and this rule expects no http endpoint: leave it out, or add http to expect");
+    diagnostics.key(
+      node,
+      [key],
+      "is a condition on plain HTTP, and this rule expects no http endpoint: leave it out, or add http to expect",
+    );
   }
   for (const key of tlsConditions) {
     if (entryOf(node, key) === undefined || schemes.has("https")) continue;
@@ -214,7 +232,12 @@ function readMethods(diagnostics: Diagnostics, raw: RawRule, node: YamlNode): re
     if (forbidden !== undefined) diagnostics.value(node, path, forbidden);
     else if (!knownMethods.has(method)) {
       const closest = knownMethods.has(upper) ? upper : suggest(upper, defaultMethods);
-      diagnostics.value(node, path, knownMethods.has(upper) ? "is not in upper case, as methods are" : "is no method that the HTTP parser knows", closest);
+      diagnostics.value(
+        node,
+        path,
+        knownMethods.has(upper) ? "is not in upper case, as methods are" : "is no method that the HTTP parser knows",
+        closest,
+      );
     } else if (methods.has(method)) diagnostics.value(node, path, "stands twice", undefined, "warning");
     methods.add(method);
   }
@@ -248,7 +271,12 @@ function readExpires(diagnostics: Diagnostics, raw: RawRule, node: YamlNode): nu
 }
 
 /** The first instant of a day; undefined (and reported) for a 30th of February. */
-function readDay(diagnostics: Diagnostics, node: YamlNode, path: readonly PropertyKey[], text: string | undefined): number | undefined {
+function readDay(
+  diagnostics: Diagnostics,
+  node: YamlNode,
+  path: readonly PropertyKey[],
+  text: string | undefined,
+): number | undefined {
   if (text === undefined) return undefined;
   const ms = Date.parse(`${text}T00:00:00Z`);
   if (!Number.isNaN(ms) && new Date(ms).toISOString().startsWith(text)) return ms;

@@ -68,7 +68,12 @@ export function readSettings(disk: Disk, path: string | undefined, problems: Pro
   return readAll(context, judged.value);
 }
 
-type Context = { readonly disk: Disk; readonly path: string; readonly root: YamlNode; readonly diagnostics: Diagnostics };
+type Context = {
+  readonly disk: Disk;
+  readonly path: string;
+  readonly root: YamlNode;
+  readonly diagnostics: Diagnostics;
+};
 
 function readAll(context: Context, raw: RawSettings): SettingsReading {
   const { path } = context;
@@ -82,10 +87,13 @@ function readAll(context: Context, raw: RawSettings): SettingsReading {
     policy,
     via: raw.via ?? defaults.via,
     dns: {
-      servers: (raw.dns?.servers ?? []).flatMap((text, i) => readText(context, ["dns", "servers", i], text, parseServer)),
+      servers: (raw.dns?.servers ?? []).flatMap((text, i) =>
+        readText(context, ["dns", "servers", i], text, parseServer),
+      ),
       hosts: readHosts(context, raw),
       timeoutMs: readDuration(context, ["dns", "timeout"], raw.dns?.timeout, 100, minute) ?? defaults.dns.timeoutMs,
-      negativeTtlMs: readDuration(context, ["dns", "negative_ttl"], raw.dns?.negative_ttl, 0, hour) ?? defaults.dns.negativeTtlMs,
+      negativeTtlMs:
+        readDuration(context, ["dns", "negative_ttl"], raw.dns?.negative_ttl, 0, hour) ?? defaults.dns.negativeTtlMs,
     },
     connectTo: (raw.connect_to ?? []).flatMap((text, i) => readText(context, ["connect_to", i], text, parseConnectTo)),
     limits: readLimits(context, raw.limits ?? {}),
@@ -124,7 +132,8 @@ function readListeners(context: Context, raw: RawSettings): ListenerSettings[] {
     const [address] = readText(context, path, listener.address, parseListenAddress);
     if (address === undefined) return [];
     const key = JSON.stringify(address);
-    if (address.port !== 0 && taken.has(key)) context.diagnostics.value(context.root, path, "is the address of a listener above already");
+    if (address.port !== 0 && taken.has(key))
+      context.diagnostics.value(context.root, path, "is the address of a listener above already");
     taken.add(key);
     return { kind: "proxy", address, clients: listener.clients ?? null };
   });
@@ -143,7 +152,10 @@ const minTokenLength = 16;
 
 function readAdmin(context: Context, raw: RawSettings): Settings["admin"] {
   const { admin } = defaultSettings;
-  const [address = admin.address] = raw.admin?.address === undefined ? [] : readText(context, ["admin", "address"], raw.admin.address, parseListenAddress);
+  const [address = admin.address] =
+    raw.admin?.address === undefined
+      ? []
+      : readText(context, ["admin", "address"], raw.admin.address, parseListenAddress);
   const names = (raw.admin?.names ?? []).flatMap((text, i) => {
     const name = parseHostname(text);
     if (name !== undefined) return [name];
@@ -165,8 +177,10 @@ function readToken({ disk, path, root, diagnostics }: Context, file: string | un
     diagnostics.value(root, at, `${readFailure(error)} (as ${full})`);
     return undefined;
   }
-  if (token.length < minTokenLength) diagnostics.value(root, at, `holds a token of fewer than ${minTokenLength} characters`);
-  else if (!/^[!-~]+$/.test(token)) diagnostics.value(root, at, "holds more than one line of printable ASCII without blanks");
+  if (token.length < minTokenLength)
+    diagnostics.value(root, at, `holds a token of fewer than ${minTokenLength} characters`);
+  else if (!/^[!-~]+$/.test(token))
+    diagnostics.value(root, at, "holds more than one line of printable ASCII without blanks");
   return token;
 }
 
@@ -178,7 +192,8 @@ function readHosts(context: Context, raw: RawSettings): HostsEntry[] {
     const name = parseHostname(wildcard ? key.slice(2) : key);
     const addresses = [given].flat().flatMap((text, i) => {
       const address = parseAddress(text);
-      if (address === undefined) context.diagnostics.value(context.root, typeof given === "string" ? path : [...path, i], "is no IP address");
+      if (address === undefined)
+        context.diagnostics.value(context.root, typeof given === "string" ? path : [...path, i], "is no IP address");
       return address ?? [];
     });
     if (name === undefined) {
@@ -230,7 +245,13 @@ function readLimits(context: Context, raw: NonNullable<RawSettings["limits"]>): 
   };
 }
 
-function readDuration(context: Context, path: YamlPath, text: string | undefined, least: number, most: number): number | undefined {
+function readDuration(
+  context: Context,
+  path: YamlPath,
+  text: string | undefined,
+  least: number,
+  most: number,
+): number | undefined {
   return readBounded(context, path, text, parseDuration, formatDuration, least, most);
 }
 

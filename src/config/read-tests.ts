@@ -40,17 +40,32 @@ export type PolicyTest = {
 };
 
 /** Reads the tests of a site; `groups` and `ruleIds` are those of the whole set; undefined where they are not all known. */
-export function readTests(site: PolicyDocument, groups: ReadonlySet<string>, ruleIds: ReadonlySet<string> | undefined): PolicyTest[] {
+export function readTests(
+  site: PolicyDocument,
+  groups: ReadonlySet<string>,
+  ruleIds: ReadonlySet<string> | undefined,
+): PolicyTest[] {
   return (site.raw.tests ?? []).flatMap((raw, i) => {
     const node = nodeAt(site.root, ["tests", i]);
     return node === undefined ? [] : (readTest(site, raw, node, groups, ruleIds) ?? []);
   });
 }
 
-function readTest({ diagnostics }: PolicyDocument, raw: RawTest, node: YamlNode, groups: ReadonlySet<string>, ruleIds: ReadonlySet<string> | undefined): PolicyTest | undefined {
+function readTest(
+  { diagnostics }: PolicyDocument,
+  raw: RawTest,
+  node: YamlNode,
+  groups: ReadonlySet<string>,
+  ruleIds: ReadonlySet<string> | undefined,
+): PolicyTest | undefined {
   const [, method = "", target = ""] = /^(\S+) (\S+)$/.exec(raw.request ?? "") ?? [];
   if (raw.request !== undefined && method === "") {
-    diagnostics.value(node, ["request"], 'is no request: "CONNECT host:port" or "GET http://host/path"', insteadOfRequest(raw.request));
+    diagnostics.value(
+      node,
+      ["request"],
+      'is no request: "CONNECT host:port" or "GET http://host/path"',
+      insteadOfRequest(raw.request),
+    );
   }
   const client = readAddress(raw.client, (message) => diagnostics.value(node, ["client"], message));
   if (raw.group !== undefined && !groups.has(raw.group)) {
@@ -63,7 +78,8 @@ function readTest({ diagnostics }: PolicyDocument, raw: RawTest, node: YamlNode,
   });
   if (method !== "" && method !== "CONNECT") {
     for (const key of ["sni", "tls", "ech", "server_tls"] as const) {
-      if (raw[key] !== undefined) diagnostics.key(node, [key], "has no place here: only a CONNECT carries a ClientHello");
+      if (raw[key] !== undefined)
+        diagnostics.key(node, [key], "has no place here: only a CONNECT carries a ClientHello");
     }
   }
   if (raw.rule !== undefined && ruleIds?.has(raw.rule) === false) {
@@ -77,7 +93,8 @@ function readTest({ diagnostics }: PolicyDocument, raw: RawTest, node: YamlNode,
     diagnostics.value(node, ["reason"], `contradicts expect: ${raw.expect}`);
   }
   const time = raw.time === undefined ? undefined : parseTime(raw.time);
-  if (raw.time !== undefined && time === undefined) diagnostics.value(node, ["time"], "is no moment: 2027-03-01 or 2027-03-01T12:00:00Z, in UTC");
+  if (raw.time !== undefined && time === undefined)
+    diagnostics.value(node, ["time"], "is no moment: 2027-03-01 or 2027-03-01T12:00:00Z, in UTC");
   if (raw.expect === undefined || method === "") return undefined;
   return {
     place: placeAt(diagnostics.source, nameNode(node).start),

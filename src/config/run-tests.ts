@@ -18,7 +18,9 @@ export function runPolicyTests(ruleset: Ruleset, tests: readonly PolicyTest[], n
       severity: hasExpired ? "warning" : "error",
       place: test.place,
       offending: test.request,
-      message: hasExpired ? `fails since a rule has expired: ${describe(answer)}` : `is expected ${expected(test)}, but ${describe(answer)}`,
+      message: hasExpired
+        ? `fails since a rule has expired: ${describe(answer)}`
+        : `is expected ${expected(test)}, but ${describe(answer)}`,
       instead: undefined,
     } as const;
   });

@@ -4,10 +4,25 @@ import type { Problem } from "./problem.ts";
 import { suggest } from "./suggest.ts";
 import { type SourceText, placeAt } from "./source-text.ts";
 import { textForm } from "./text-forms.ts";
-import { type YamlFile, type YamlNode, type YamlPath, entryOf, nodeAt, problemAt, problemAtKey, pruneTree, textOf, valueOf } from "./yaml-tree.ts";
+import {
+  type YamlFile,
+  type YamlNode,
+  type YamlPath,
+  entryOf,
+  nodeAt,
+  problemAt,
+  problemAtKey,
+  pruneTree,
+  textOf,
+  valueOf,
+} from "./yaml-tree.ts";
 
 /** What could be read. `root` is the tree that `value` stands for: without the parts that were refused. */
-export type Judged<T> = { readonly value: T | undefined; readonly root: YamlNode; readonly problems: readonly Problem[] };
+export type Judged<T> = {
+  readonly value: T | undefined;
+  readonly root: YamlNode;
+  readonly problems: readonly Problem[];
+};
 
 /** Words for one schema: what a key of it was called elsewhere, and the keys that this version does not have. */
 export type Vocabulary = {
@@ -23,7 +38,12 @@ const maxPrunings = 8;
  * Judges the tree by `schema`. Where it disagrees, the parts at fault are cut out and the rest is read by `remainder`,
  * the same schema with nothing required, so that one mistake does not hide the next.
  */
-export function judge<T>(file: YamlFile, schema: z.ZodType<T>, remainder: z.ZodType<T>, vocabulary: Vocabulary): Judged<T> {
+export function judge<T>(
+  file: YamlFile,
+  schema: z.ZodType<T>,
+  remainder: z.ZodType<T>,
+  vocabulary: Vocabulary,
+): Judged<T> {
   const first = schema.safeParse(valueOf(file.root), silent);
   if (first.success) return { value: first.data, root: file.root, problems: [] };
   const issues = first.error.issues.flatMap(narrowed);
@@ -31,7 +51,10 @@ export function judge<T>(file: YamlFile, schema: z.ZodType<T>, remainder: z.ZodT
   let root: YamlNode | undefined = file.root;
   let next: readonly Issue[] = issues;
   for (let round = 0; round < maxPrunings && root !== undefined; round++) {
-    root = pruneTree(root, next.flatMap((issue) => faultyPaths(issue, root)));
+    root = pruneTree(
+      root,
+      next.flatMap((issue) => faultyPaths(issue, root)),
+    );
     if (root === undefined) break;
     const again = remainder.safeParse(valueOf(root), silent);
     if (again.success) return { value: again.data, root, problems };
@@ -59,7 +82,8 @@ function isTypeIssue(issue: Issue): boolean {
 function faultyPaths(issue: Issue, root: YamlNode | undefined): YamlPath[] {
   if (issue.code === "unrecognized_keys") return issue.keys.map((key) => [...issue.path, key]);
   // What is missing cannot be cut out; `remainder` does not ask for it.
-  return nodeAt(root, issue.path) === undefined && entryOf(nodeAt(root, issue.path.slice(0, -1)), lastOf(issue.path)) === undefined
+  return nodeAt(root, issue.path) === undefined &&
+    entryOf(nodeAt(root, issue.path.slice(0, -1)), lastOf(issue.path)) === undefined
     ? []
     : [issue.path];
 }
@@ -96,7 +120,9 @@ function describeUnknownKey(file: YamlFile, path: YamlPath, schema: z.ZodType, v
   const known = keysAt(schema, parentPath);
   const refused = vocabulary.refusedKeys[path.filter((step) => typeof step !== "number").join(".")];
   const closest = refused === undefined ? suggest(name, known) : undefined;
-  const message = refused ?? (closest === undefined ? `is no key here: one of ${known.join(", ")}` : `is no key here: did you mean ${closest}?`);
+  const message =
+    refused ??
+    (closest === undefined ? `is no key here: one of ${known.join(", ")}` : `is no key here: did you mean ${closest}?`);
   if (entry === undefined) return problemAt(source, parent ?? root, message);
   return problemAtKey(source, entry, message, closest);
 }
@@ -112,7 +138,13 @@ function describeMissing(source: SourceText, root: YamlNode, path: YamlPath): Pr
   if (owner !== undefined) return problemAtKey(source, owner, message);
   if (named !== undefined) return problemAt(source, named, message);
   if (parentPath.length === 0) {
-    return { severity: "error", place: { ...placeAt(source, 0), line: 1, column: 1 }, offending: source.file, message, instead: undefined };
+    return {
+      severity: "error",
+      place: { ...placeAt(source, 0), line: 1, column: 1 },
+      offending: source.file,
+      message,
+      instead: undefined,
+    };
   }
   return problemAt(source, parent, message);
 }
@@ -133,8 +165,10 @@ function clause(issue: Issue, node: YamlNode, source: SourceText): Clause {
       if (issue.origin === "array" || issue.origin === "string") return { message: "is empty", instead: undefined };
       return { message: `is too small: at least ${String(issue.minimum)}`, instead: String(issue.minimum) };
     case "too_big":
-      if (issue.origin === "array") return { message: `has too many entries: at most ${String(issue.maximum)}`, instead: undefined };
-      if (issue.origin === "string") return { message: `is too long: at most ${String(issue.maximum)} characters`, instead: undefined };
+      if (issue.origin === "array")
+        return { message: `has too many entries: at most ${String(issue.maximum)}`, instead: undefined };
+      if (issue.origin === "string")
+        return { message: `is too long: at most ${String(issue.maximum)} characters`, instead: undefined };
       return { message: `is too large: at most ${String(issue.maximum)}`, instead: String(issue.maximum) };
     case "invalid_union":
       return unionClause(issue, node, text);
@@ -155,10 +189,15 @@ function typeClause(expected: string, node: YamlNode, text: string): Clause {
 }
 
 function valueClause(values: readonly string[], node: YamlNode, text: string): Clause {
-  const list = values.length === 1 ? `only ${String(values[0])} is known here` : `one of ${values.join(", ")} is needed`;
+  const list =
+    values.length === 1 ? `only ${String(values[0])} is known here` : `one of ${values.join(", ")} is needed`;
   if (node.kind !== "scalar") return { message: `is ${nodeNames[node.kind]}: ${list}`, instead: undefined };
   if (typeof node.value !== "string") {
-    if (values.includes(text)) return { message: `is read by YAML as ${typeof node.value === "number" ? "a number" : "true or false"}: quote it`, instead: `"${text}"` };
+    if (values.includes(text))
+      return {
+        message: `is read by YAML as ${typeof node.value === "number" ? "a number" : "true or false"}: quote it`,
+        instead: `"${text}"`,
+      };
     return { message: `does not fit: ${list}`, instead: undefined };
   }
   const closest = suggest(node.value, values) ?? (values.length === 1 ? values[0] : undefined);

@@ -12,14 +12,23 @@ const duration = form("duration");
 const size = form("size");
 
 const listener = {
-  kind: z.literal("proxy", { error: "is not in this version yet: only the explicit proxy is (kind: proxy)" }).meta({ description: "proxy: CONNECT and absolute-form HTTP." }),
-  address: words(64).meta({ description: "Address and port, as 127.0.0.1:3128 or \"[::1]:3128\"; port 0 takes a free one." }),
+  kind: z
+    .literal("proxy", { error: "is not in this version yet: only the explicit proxy is (kind: proxy)" })
+    .meta({ description: "proxy: CONNECT and absolute-form HTTP." }),
+  address: words(64).meta({
+    description: 'Address and port, as 127.0.0.1:3128 or "[::1]:3128"; port 0 takes a free one.',
+  }),
   clients: z.array(words(64)).min(1).optional().meta({ description: "Groups that are admitted; everyone without it." }),
 };
 
 const limits = z.strictObject({
   connections: z.int().min(1).max(1_000_000).optional().meta({ description: "Client connections at a time: 20000." }),
-  per_client: z.int().min(1).max(1_000_000).optional().meta({ description: "Connections of one client address at a time: 1000." }),
+  per_client: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .meta({ description: "Connections of one client address at a time: 1000." }),
   head: size.optional().meta({ description: "Largest request head: 32KiB." }),
   fields: z.int().min(16).max(2000).optional().meta({ description: "Most fields of a head: 128." }),
   head_timeout: duration.optional().meta({ description: "Until a request head is complete: 10s." }),
@@ -36,17 +45,26 @@ const optionalShape = {
   admin: z
     .strictObject({
       address: listener.address.optional(),
-      names: z.array(form("hostname")).optional().meta({ description: "Host names that the admin endpoints answer to, besides localhost and IP literals." }),
+      names: z
+        .array(form("hostname"))
+        .optional()
+        .meta({ description: "Host names that the admin endpoints answer to, besides localhost and IP literals." }),
       token_file: words(1024).optional().meta({ description: "File with the bearer token." }),
     })
     .optional()
     .meta({ description: "Metrics, health and the API; 127.0.0.1:9180." }),
   policy: z.array(words(1024)).min(1).optional().meta({ description: "Site policies, in their order." }),
-  workers: z.literal(1, { error: "is not in this version yet: only 1 is" }).optional().meta({ description: "Processes; 1 in this version." }),
+  workers: z
+    .literal(1, { error: "is not in this version yet: only 1 is" })
+    .optional()
+    .meta({ description: "Processes; 1 in this version." }),
   via: form("pseudonym").optional().meta({ description: "Pseudonym in Via; auto is unique to the running instance." }),
   dns: z
     .strictObject({
-      servers: z.array(words(64)).optional().meta({ description: "Addresses of resolvers, with an optional port; the system's when empty." }),
+      servers: z
+        .array(words(64))
+        .optional()
+        .meta({ description: "Addresses of resolvers, with an optional port; the system's when empty." }),
       hosts: z
         .record(words(255), z.union([words(64), z.array(words(64)).min(1)]))
         .optional()
@@ -55,12 +73,21 @@ const optionalShape = {
       negative_ttl: duration.optional().meta({ description: "For how long a failed lookup is remembered: 5s." }),
     })
     .optional(),
-  connect_to: z.array(words(600)).optional().meta({ description: "\"HOST:PORT:ADDRESS:PORT\" as in curl --connect-to; HOST may be * or *.x." }),
-  parents: z.array(z.unknown()).max(0, "is not in this version yet: leave it empty").optional().meta({ description: "Parent proxies; none in this version." }),
+  connect_to: z
+    .array(words(600))
+    .optional()
+    .meta({ description: '"HOST:PORT:ADDRESS:PORT" as in curl --connect-to; HOST may be * or *.x.' }),
+  parents: z
+    .array(z.unknown())
+    .max(0, "is not in this version yet: leave it empty")
+    .optional()
+    .meta({ description: "Parent proxies; none in this version." }),
   limits: limits.optional(),
   reload: z
     .strictObject({
-      watch: z.literal(false, { error: "is not in this version yet: only false is, and SIGHUP or POST /-/reload reload" }).optional(),
+      watch: z
+        .literal(false, { error: "is not in this version yet: only false is, and SIGHUP or POST /-/reload reload" })
+        .optional(),
       on_revoke: z.literal("keep", { error: "is not in this version yet: only keep is" }).optional(),
     })
     .optional(),
@@ -69,7 +96,7 @@ const optionalShape = {
       level: z.enum(["debug", "info", "warn", "error"]).optional(),
       allowed: z.boolean().optional().meta({ description: "Also log what was allowed: true." }),
       paths: z.boolean().optional().meta({ description: "Also log paths of plain HTTP requests: false." }),
-      file: words(1024).optional().meta({ description: "Path, or \"-\" for standard output." }),
+      file: words(1024).optional().meta({ description: 'Path, or "-" for standard output.' }),
     })
     .optional(),
   denials: z
@@ -79,18 +106,26 @@ const optionalShape = {
     })
     .optional(),
   pac: z
-    .strictObject({ otherwise: z.literal("proxy", { error: "is not in this version yet: there is no pac listener" }).optional() })
+    .strictObject({
+      otherwise: z.literal("proxy", { error: "is not in this version yet: there is no pac listener" }).optional(),
+    })
     .optional(),
 };
 
 const version = z.literal(1).meta({ description: "Version of this file's format." });
 
 export const settingsSchema = z
-  .strictObject({ version, listen: z.array(z.strictObject(listener)).min(1).optional().meta({ description: "Where clients connect." }), ...optionalShape })
+  .strictObject({
+    version,
+    listen: z.array(z.strictObject(listener)).min(1).optional().meta({ description: "Where clients connect." }),
+    ...optionalShape,
+  })
   .meta({ title: "Sallyport configuration", description: "sallyport.yaml" });
 
 /** The same with nothing required: reads what is left of a file once its mistakes are cut out. */
-export const settingsRemainder = z.strictObject({ version, listen: z.array(z.strictObject(listener).partial()), ...optionalShape }).partial();
+export const settingsRemainder = z
+  .strictObject({ version, listen: z.array(z.strictObject(listener).partial()), ...optionalShape })
+  .partial();
 
 const notYet = "is not in this version yet: leave it out";
 

@@ -37,7 +37,11 @@ export type Limits = {
 };
 
 /** `dns.hosts`: a name, or `*.name` with its apex; addresses are judged like a DNS answer. */
-export type HostsEntry = { readonly name: Hostname; readonly wildcard: boolean; readonly addresses: readonly Address[] };
+export type HostsEntry = {
+  readonly name: Hostname;
+  readonly wildcard: boolean;
+  readonly addresses: readonly Address[];
+};
 
 /** As in curl's --connect-to: undefined `host` or `port` on the left is "any"; a wildcard covers the apex. */
 export type ConnectTo = {

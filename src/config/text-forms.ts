@@ -63,12 +63,25 @@ export function textForm(name: string): TextForm | undefined {
 }
 
 function kebab(text: string): string | undefined {
-  const spaced = unquoted(text).replace(/([a-z0-9])([A-Z])/g, "$1-$2").toLowerCase();
+  const spaced = unquoted(text)
+    .replace(/([a-z0-9])([A-Z])/g, "$1-$2")
+    .toLowerCase();
   return nonEmpty(spaced.replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, ""));
 }
 
 const durationUnits: Readonly<Record<string, string>> = {
-  "": "s", sec: "s", secs: "s", second: "s", seconds: "s", min: "m", mins: "m", minute: "m", minutes: "m", hour: "h", hours: "h", hr: "h",
+  "": "s",
+  sec: "s",
+  secs: "s",
+  second: "s",
+  seconds: "s",
+  min: "m",
+  mins: "m",
+  minute: "m",
+  minutes: "m",
+  hour: "h",
+  hours: "h",
+  hr: "h",
 };
 
 function suggestDuration(text: string): string | undefined {
@@ -79,7 +92,16 @@ function suggestDuration(text: string): string | undefined {
   return ms === undefined ? undefined : formatDuration(ms);
 }
 
-const sizeUnits: Readonly<Record<string, string>> = { "": "B", b: "B", k: "KiB", kb: "KiB", kib: "KiB", m: "MiB", mb: "MiB", mib: "MiB" };
+const sizeUnits: Readonly<Record<string, string>> = {
+  "": "B",
+  b: "B",
+  k: "KiB",
+  kb: "KiB",
+  kib: "KiB",
+  m: "MiB",
+  mb: "MiB",
+  mib: "MiB",
+};
 
 function suggestSize(text: string): string | undefined {
   const [, number = "", unit = ""] = /^(\d+)\s*([a-z]*)$/.exec(unquoted(text).toLowerCase()) ?? [];
@@ -100,7 +122,8 @@ function suggestEndpoint(text: string): string | undefined {
   const [, scheme = "", port = ""] = /^(https?|tcp|tls|ssl)?\s*(?:[:/]\/?\s*)?(\d+)?$/.exec(bare) ?? [];
   if (scheme === "" && port === "") return undefined;
   if (scheme === "" && port === "80") return "http";
-  if (scheme === "" || scheme === "tls" || scheme === "ssl") return port === "443" || port === "" ? "https" : `https:${port}`;
+  if (scheme === "" || scheme === "tls" || scheme === "ssl")
+    return port === "443" || port === "" ? "https" : `https:${port}`;
   if (scheme === "tcp") return port === "" ? undefined : `tcp:${port}`;
   return port === "" ? scheme : `${scheme}:${port}`;
 }

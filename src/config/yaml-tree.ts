@@ -11,7 +11,12 @@ export type YamlScalar = {
   readonly start: number;
   readonly end: number;
 };
-export type YamlList = { readonly kind: "list"; readonly items: readonly YamlNode[]; readonly start: number; readonly end: number };
+export type YamlList = {
+  readonly kind: "list";
+  readonly items: readonly YamlNode[];
+  readonly start: number;
+  readonly end: number;
+};
 /** `cut` holds the keys that were there and were refused: what is wrong is not also missing. */
 export type YamlMap = {
   readonly kind: "map";
@@ -20,7 +25,12 @@ export type YamlMap = {
   readonly end: number;
   readonly cut?: readonly string[];
 };
-export type YamlEntry = { readonly key: string; readonly keyStart: number; readonly keyEnd: number; readonly value: YamlNode };
+export type YamlEntry = {
+  readonly key: string;
+  readonly keyStart: number;
+  readonly keyEnd: number;
+  readonly value: YamlNode;
+};
 
 /** A way from a node to one below it: keys and positions. */
 export type YamlPath = readonly PropertyKey[];
@@ -56,7 +66,8 @@ export function valueOf(node: YamlNode): unknown {
   // Not a literal object: `__proto__` is a key like any other.
   const value: Record<string, unknown> = {};
   for (const entry of node.entries) {
-    if (entry.key === "__proto__") Object.defineProperty(value, entry.key, { value: valueOf(entry.value), enumerable: true });
+    if (entry.key === "__proto__")
+      Object.defineProperty(value, entry.key, { value: valueOf(entry.value), enumerable: true });
     else value[entry.key] = valueOf(entry.value);
   }
   return value;
@@ -106,6 +117,12 @@ export function problemAt(
 }
 
 /** A problem at a key. */
-export function problemAtKey(source: SourceText, entry: YamlEntry, message: string, instead?: string, severity: Severity = "error"): Problem {
+export function problemAtKey(
+  source: SourceText,
+  entry: YamlEntry,
+  message: string,
+  instead?: string,
+  severity: Severity = "error",
+): Problem {
   return problemAt(source, { start: entry.keyStart, end: entry.keyEnd }, message, instead, severity);
 }

@@ -10,6 +10,7 @@ import {
   isSeq,
   parseAllDocuments,
 } from "yaml";
+import { maxDepth, parsePlainYaml } from "./plain-yaml.ts";
 import type { Problem } from "./problem.ts";
 import { type SourceText, createSourceText, lineAt, placeAt } from "./source-text.ts";
 import { type YamlEntry, type YamlFile, type YamlNode, problemAt, textOf } from "./yaml-tree.ts";
@@ -27,26 +28,39 @@ export type YamlReading = { readonly file: YamlFile | undefined; readonly proble
  */
 export function parseYaml(path: string, content: string): YamlReading {
   const source = createSourceText(path, content);
-  const problems: Problem[] = [];
-  const refuse = (message: string): YamlReading => ({ file: undefined, problems: [problemOfFile(path, message)] });
-  if (content.length > maxFileLength) return refuse(`is larger than ${maxFileLength / 1024 / 1024} MiB`);
+  if (content.length > maxFileLength) {
+    return { file: undefined, problems: [problemOfFile(path, `is larger than ${maxFileLength / 1024 / 1024} MiB`)] };
+  }
   const broken = source.text.search(/[\0\ufffd]/);
   if (broken >= 0) {
     const message = "is not text in UTF-8: save the file in that encoding";
     return { file: undefined, problems: [problemAt(source, { start: broken, end: broken + 1 }, message)] };
   }
-  let documents: readonly Document.Parsed[];
   try {
-    const parsed = parseAllDocuments(source.text, { version: "1.2", schema: "core", uniqueKeys: false, prettyErrors: false, stringKeys: false });
-    documents = Array.isArray(parsed) ? parsed : [];
+    const plain = parsePlainYaml(source.text);
+    return plain === undefined ? parseWithLibrary(path, source) : { file: { source, root: plain }, problems: [] };
   } catch (error) {
     // The library recurses: some thousand nested brackets end its stack.
-    if (error instanceof RangeError) return refuse("is nested too deeply");
+    if (error instanceof RangeError) return { file: undefined, problems: [problemOfFile(path, tooDeep)] };
     throw error;
   }
+}
+
+const tooDeep = "is nested too deeply";
+
+/** The whole of YAML, and the words for what is wrong with it: where `parsePlainYaml` has no answer. */
+export function parseWithLibrary(path: string, source: SourceText): YamlReading {
+  const problems: Problem[] = [];
+  const parsed = parseAllDocuments(source.text, {
+    version: "1.2",
+    schema: "core",
+    uniqueKeys: false,
+    prettyErrors: false,
+  });
+  const documents: readonly Document.Parsed[] = Array.isArray(parsed) ? parsed : [];
   const [first, second] = documents;
   if (first?.contents === undefined || first.contents === null) problems.push(problemOfFile(path, "is empty"));
-  const context: Context = { source, problems, reported: new Set() };
+  const context: Context = { source, problems, reported: new Set(), depth: 0 };
   const root = first?.contents ? convert(context, first.contents) : undefined;
   if (first !== undefined) reportLibraryProblems(context, first);
   if (first?.directives?.yaml.explicit === true || Object.keys(first?.directives?.tags ?? {}).length > 1) {
@@ -54,7 +68,13 @@ export function parseYaml(path: string, content: string): YamlReading {
   }
   if (second !== undefined) {
     const start = source.text.indexOf("---", first?.range[1] ?? 0);
-    problems.push(problemAt(source, { start: Math.max(start, 0), end: start + 3 }, "begins a second document: one file is one document"));
+    problems.push(
+      problemAt(
+        source,
+        { start: Math.max(start, 0), end: start + 3 },
+        "begins a second document: one file is one document",
+      ),
+    );
   }
   return { file: root === undefined ? undefined : { source, root }, problems };
 }
@@ -69,13 +89,24 @@ type Context = {
   readonly problems: Problem[];
   /** Offsets of aliases, tags and anchors: the library's own words on them add nothing. */
   readonly reported: Set<number>;
+  /** Collections around the node that is read. */
+  depth: number;
 };
 
 function convert(context: Context, node: LibraryNode | null): YamlNode {
+  if (context.depth === maxDepth) throw new RangeError(tooDeep);
+  context.depth++;
+  const converted = convertNode(context, node);
+  context.depth--;
+  return converted;
+}
+
+function convertNode(context: Context, node: LibraryNode | null): YamlNode {
   const [start, end] = node?.range ?? [0, 0];
   if (isAlias(node)) return convertAlias(context, node.source, start);
   const odd = node === null ? undefined : oddity(context, node, start);
-  if (isSeq<LibraryNode>(node)) return { kind: "list", items: node.items.map((item) => convert(context, item)), start, end };
+  if (isSeq<LibraryNode>(node))
+    return { kind: "list", items: node.items.map((item) => convert(context, item)), start, end };
   if (isMap<LibraryNode, LibraryNode | null>(node)) return convertMap(context, node.items, start, end);
   if (!isScalar(node)) return { kind: "scalar", value: null, start, end };
   // `!foo.com` and `&foo` leave an empty value behind: go on with the text that was meant.
@@ -94,7 +125,10 @@ function convertAlias(context: Context, name: string, start: number): YamlNode {
 /** Reports an anchor or a tag, and answers with its text. */
 function oddity(context: Context, node: Exclude<LibraryNode, { source: string }>, start: number): string | undefined {
   let text: string | undefined;
-  for (const [kind, sign, name] of [["anchor", "&", node.anchor], ["tag", "!", node.tag]] as const) {
+  for (const [kind, sign, name] of [
+    ["anchor", "&", node.anchor],
+    ["tag", "!", node.tag],
+  ] as const) {
     // Parsed nodes carry a tag only where the text has one.
     if (name === undefined) continue;
     const at = Math.max(context.source.text.lastIndexOf(sign, start), 0);
@@ -106,12 +140,20 @@ function oddity(context: Context, node: Exclude<LibraryNode, { source: string }>
   return text;
 }
 
-function convertMap(context: Context, pairs: readonly Pair<LibraryNode, LibraryNode | null>[], start: number, end: number): YamlNode {
+function convertMap(
+  context: Context,
+  pairs: readonly Pair<LibraryNode, LibraryNode | null>[],
+  start: number,
+  end: number,
+): YamlNode {
   const entries: YamlEntry[] = [];
   const lines = new Map<string, number>();
   for (const pair of pairs) {
     const key = convert(context, pair.key);
-    const value = pair.value === null ? { kind: "scalar" as const, value: null, start: key.start, end: key.end } : convert(context, pair.value);
+    const value =
+      pair.value === null
+        ? { kind: "scalar" as const, value: null, start: key.start, end: key.end }
+        : convert(context, pair.value);
     const text = key.kind === "scalar" ? keyText(context, key) : undefined;
     const first = text === undefined ? undefined : lines.get(text);
     if (text === undefined) {
@@ -135,8 +177,10 @@ function keyText(context: Context, key: Extract<YamlNode, { kind: "scalar" }>): 
 /** YAML has numbers that JavaScript cannot write back (`0x10`, `.inf`); only what a person calls a number stays one. */
 function plainValue(context: Context, node: Scalar, start: number, end: number): string | number | boolean | null {
   const { value } = node;
-  if (typeof value === "number" && !/^[-+]?(\d+\.?\d*|\.\d+)$/.test(context.source.text.slice(start, end))) return context.source.text.slice(start, end);
-  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean" || value === null) return value;
+  if (typeof value === "number" && !/^[-+]?(\d+\.?\d*|\.\d+)$/.test(context.source.text.slice(start, end)))
+    return context.source.text.slice(start, end);
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean" || value === null)
+    return value;
   return context.source.text.slice(start, end);
 }
 

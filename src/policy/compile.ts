@@ -18,7 +18,11 @@ export function compileRuleset(set: PolicySet): Ruleset {
   const rules: CompiledRule[] = [];
   const allows: Allow[] = [];
   for (const file of orderFiles(set.files)) {
-    for (const rule of file.rules) rules.push(compileRule(file, rule, rules.length, allows, audiences.numberOf));
+    for (const rule of file.rules) {
+      const audience = audienceNames(file, rule);
+      if (audience === undefined) continue;
+      rules.push(compileRule(file, rule, rules.length, allows, audiences.numberOf(audience)));
+    }
   }
   const hosts = collectGroups(rules, (rule) => rule.patterns);
   const addresses = collectGroups(rules, (rule) => rule.addresses);
@@ -34,7 +38,7 @@ export function compileRuleset(set: PolicySet): Ruleset {
     addressGroups: addresses,
     allows,
     nearest: indexNearest(rules),
-    tunnelPorts: new Set(rules.flatMap((rule) => rule.endpoints).flatMap((e) => (e.scheme === "http" ? [] : [e.port]))),
+    tunnelPorts: indexTunnelPorts(rules),
     defaultMode: sites.length > 0 && sites.every((file) => file.defaultMode === "report") ? "report" : "enforce",
     defaultIdleTimeoutMs: sites[0]?.defaultIdleTimeoutMs ?? fallbackIdleTimeoutMs,
     hash: hashOf(set),
@@ -54,7 +58,7 @@ function compileRule(
   rule: Rule,
   index: number,
   allows: Allow[],
-  audienceOf: (audience: Audience<string> | "nobody") => number,
+  audience: number,
 ): CompiledRule {
   const endpoints: CompiledEndpoint[] = [];
   const compiled: CompiledRule = {
@@ -64,7 +68,7 @@ function compileRule(
     file,
     fromSite: file.kind === "site",
     deny: rule.action === "deny",
-    audience: audienceOf(audienceNames(file, rule)),
+    audience,
     endpoints,
     methods: new Set(rule.methods),
     paths: rule.paths === null ? null : pathMatcher(rule.paths),
@@ -86,11 +90,14 @@ function pathMatcher(paths: readonly string[]) {
   return matcher;
 }
 
-/** A rule of a pack exists where some use that does not leave it out names the client's group. */
-function audienceNames(file: PolicyFile, rule: Rule): Audience<string> | "nobody" {
+/**
+ * A rule of a pack exists where some use that does not leave it out names the client's group; undefined where every
+ * use leaves it out: it then exists for nobody, and covers nothing.
+ */
+function audienceNames(file: PolicyFile, rule: Rule): Audience<string> | undefined {
   if (file.kind === "site") return { ruleGroups: rule.clients, useGroups: null };
   const uses = file.uses.filter((use) => !use.without.has(rule.id));
-  if (uses.length === 0) return "nobody";
+  if (uses.length === 0) return undefined;
   const everyone = uses.some((use) => use.clients === null);
   const useGroups = everyone ? null : [...new Set(uses.flatMap((use) => use.clients ?? []))];
   return { ruleGroups: rule.clients, useGroups };
@@ -102,11 +109,8 @@ function createAudiences(groups: Groups) {
   const groupNumbers = new Map(groups.map((group, number) => [group.name, number]));
   const resolve = (names: readonly string[] | null): readonly number[] | null =>
     names === null ? null : names.flatMap((name) => groupNumbers.get(name) ?? []).sort((a, b) => a - b);
-  const numberOf = (audience: Audience<string> | "nobody"): number => {
-    const resolved: Audience =
-      audience === "nobody"
-        ? { ruleGroups: [], useGroups: [] }
-        : { ruleGroups: resolve(audience.ruleGroups), useGroups: resolve(audience.useGroups) };
+  const numberOf = (audience: Audience<string>): number => {
+    const resolved: Audience = { ruleGroups: resolve(audience.ruleGroups), useGroups: resolve(audience.useGroups) };
     const key = `${String(resolved.ruleGroups)} ${String(resolved.useGroups)}`;
     const known = numbers.get(key);
     if (known !== undefined) return known;
@@ -133,14 +137,27 @@ function collectGroups<Key extends Pattern | Cidr>(
   return [...groups.values()];
 }
 
-/** For each suffix of a pattern the first allow rule below it: what `no_rule` names as nearest. */
-function indexNearest(rules: readonly CompiledRule[]): ReadonlyMap<string, CompiledRule> {
-  const nearest = new Map<string, CompiledRule>();
+/** Ports of tunnel endpoints, with the instant at which the last rule that names them is gone. */
+function indexTunnelPorts(rules: readonly CompiledRule[]): ReadonlyMap<number, number> {
+  const ports = new Map<number, number>();
+  for (const { endpoints, expiresAt } of rules) {
+    for (const { scheme, port } of endpoints) {
+      if (scheme !== "http") ports.set(port, Math.max(ports.get(port) ?? -Infinity, expiresAt));
+    }
+  }
+  return ports;
+}
+
+/** For each suffix of a pattern the allow rules at or below it: what `no_rule` names as nearest. */
+function indexNearest(rules: readonly CompiledRule[]): ReadonlyMap<string, readonly CompiledRule[]> {
+  const nearest = new Map<string, CompiledRule[]>();
   for (const rule of rules) {
     if (rule.deny) continue;
     for (const pattern of rule.rule.patterns) {
       eachSuffix(literalSuffix(pattern), (suffix) => {
-        if (!nearest.has(suffix)) nearest.set(suffix, rule);
+        const known = nearest.get(suffix);
+        if (known === undefined) nearest.set(suffix, [rule]);
+        else if (known.at(-1) !== rule) known.push(rule);
       });
     }
   }

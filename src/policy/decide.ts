@@ -58,7 +58,7 @@ export function decideTarget(ruleset: Ruleset, client: Client, facts: RequestFac
 
 /**
  * Judges a name as a host of its own, for `sni: covered` and `any`: the allow of the https endpoint that decides it
- * for this client and port, if one does.
+ * for this client and port, if one does. As for the request itself, a deny rule on trial is as if it were not there.
  */
 export function decideServerName(
   ruleset: Ruleset,
@@ -68,7 +68,7 @@ export function decideServerName(
   nowMs: number,
 ): Allow | undefined {
   const facts: RequestFacts = { kind: "connect", host, port, hostAgrees: true, listenerAdmits: true, http: undefined };
-  const found = findEndpoint(ruleset, client, facts, nowMs, false);
+  const found = findEndpoint(ruleset, client, facts, nowMs, true);
   return found.kind === "allow" && found.permit.endpoint?.scheme === "https" ? found : undefined;
 }
 
@@ -114,7 +114,7 @@ function decideMiss(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs
       return denial;
     case "no_rule":
     case "client_denied":
-      return decideUncovered(ruleset, client, facts, denial);
+      return decideUncovered(ruleset, client, facts, nowMs, denial);
     case "rule_denied":
       return found.rule?.rule.mode === "report" ? decideWithoutReportedDenies(ruleset, client, facts, nowMs, denial) : denial;
     case "scheme_mismatch":
@@ -127,18 +127,27 @@ function decideMiss(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs
  * Report mode as a default covers targets without a rule, but only where a rule could be expected to be written:
  * http on port 80, CONNECT to 443 or to a port that some rule names. A client's group can only switch it off.
  */
-function decideUncovered(ruleset: Ruleset, client: Client, facts: RequestFacts, denial: Denial): Verdict {
+function decideUncovered(
+  ruleset: Ruleset,
+  client: Client,
+  facts: RequestFacts,
+  nowMs: number,
+  denial: Denial,
+): Verdict {
   if (!facts.listenerAdmits) return denial;
   if (ruleset.defaultMode === "enforce" || groupMode(ruleset, client) === "enforce") return denial;
-  return isOrdinaryPort(ruleset, facts) ? passing(makePermit(undefined, undefined), denial) : denial;
+  return isOrdinaryPort(ruleset, facts, nowMs) ? passing(makePermit(undefined, undefined), denial) : denial;
 }
 
-function isOrdinaryPort(ruleset: Ruleset, facts: RequestFacts): boolean {
+function isOrdinaryPort(ruleset: Ruleset, facts: RequestFacts, nowMs: number): boolean {
   if (facts.kind === "http") return facts.port === 80;
-  return facts.port === 443 || ruleset.tunnelPorts.has(facts.port);
+  return facts.port === 443 || nowMs < (ruleset.tunnelPorts.get(facts.port) ?? -Infinity);
 }
 
-/** A deny rule on trial is recorded, and the request decided as if the rule were not there. */
+/**
+ * A deny rule on trial is recorded, and the request decided as if the rule were not there. Where the rest passes in
+ * report mode only, its denial comes later in the order of the reasons, and so is not what is recorded.
+ */
 function decideWithoutReportedDenies(
   ruleset: Ruleset,
   client: Client,
@@ -149,12 +158,16 @@ function decideWithoutReportedDenies(
   const rest = findEndpoint(ruleset, client, facts, nowMs, true);
   if (rest.kind === "miss") {
     const uncovered = rest.reason === "no_rule" || rest.reason === "client_denied";
-    if (uncovered && isOrdinaryPort(ruleset, facts)) return passing(makePermit(undefined, undefined), denial);
-    return decideMiss(ruleset, client, facts, nowMs, rest);
+    if (uncovered && isOrdinaryPort(ruleset, facts, nowMs)) return passing(makePermit(undefined, undefined), denial);
+    return recording(decideMiss(ruleset, client, facts, nowMs, rest), denial);
   }
   const broken = brokenCondition(rest, facts);
   if (broken === undefined) return passing(rest.permit, denial);
-  return reportable(ruleset, client, rest.permit, deny(broken, rest.rule));
+  return recording(reportable(ruleset, client, rest.permit, deny(broken, rest.rule)), denial);
+}
+
+function recording(verdict: Verdict, denial: Denial): Verdict {
+  return verdict.kind === "deny" ? verdict : passing(verdict.permit, denial);
 }
 
 /**
@@ -180,11 +193,11 @@ function findEndpoint(
     if (group === undefined) continue;
     const judged = judgeGroup(ruleset, client, group.rules, facts, nowMs, skipReportedDenies, i > sitesAbove);
     if (judged !== undefined) return facts.listenerAdmits ? judged : miss("client_denied", undefined, judged.rule);
-    notForClient ??= group.rules.find((rule) => nowMs < rule.expiresAt);
+    notForClient ??= group.rules.find((rule) => isInForce(rule, nowMs, skipReportedDenies));
   }
   if (notForClient !== undefined) return miss("client_denied", undefined, notForClient);
   if (!isName) return miss("ip_literal", undefined, undefined);
-  return miss("no_rule", undefined, nearestRule(ruleset, host.name));
+  return miss("no_rule", undefined, nearestRule(ruleset, client, host.name, nowMs));
 }
 
 /**
@@ -218,8 +231,11 @@ function exists(
   nowMs: number,
   skipReportedDenies: boolean,
 ): boolean {
-  if (nowMs >= rule.expiresAt || !isInAudience(ruleset, client, rule.audience)) return false;
-  return !(skipReportedDenies && rule.deny && rule.rule.mode === "report");
+  return isInForce(rule, nowMs, skipReportedDenies) && isInAudience(ruleset, client, rule.audience);
+}
+
+function isInForce(rule: CompiledRule, nowMs: number, skipReportedDenies: boolean): boolean {
+  return nowMs < rule.expiresAt && !(skipReportedDenies && rule.deny && rule.rule.mode === "report");
 }
 
 /**
@@ -286,13 +302,13 @@ function brokenCondition(allow: Allow, facts: RequestFacts): DenialReason | unde
   return http.range === "invalid" ? "range_invalid" : undefined;
 }
 
-/** The rule that shares the most right-hand labels, but at least one below the registrable domain. */
-function nearestRule(ruleset: Ruleset, hostname: string): CompiledRule | undefined {
+/** The rule of this client's that shares the most right-hand labels, but at least one below the registrable domain. */
+function nearestRule(ruleset: Ruleset, client: Client, hostname: string, nowMs: number): CompiledRule | undefined {
   const shared = ruleset.hosts.sharedSuffix(hostname);
   const registrable = registrableDomain(hostname);
   if (registrable === undefined) return undefined;
   for (let suffix = shared; suffix.length > registrable.length; suffix = suffix.slice(suffix.indexOf(".") + 1)) {
-    const rule = ruleset.nearest.get(suffix);
+    const rule = ruleset.nearest.get(suffix)?.find((near) => exists(ruleset, client, near, nowMs, false));
     if (rule !== undefined) return rule;
   }
   return undefined;

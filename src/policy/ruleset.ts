@@ -35,10 +35,13 @@ export type Ruleset = {
   readonly addressGroups: readonly PatternGroup<Cidr>[];
   /** The enforced allow of each endpoint, by `CompiledEndpoint.id`: nothing is allocated on the allow path. */
   readonly allows: readonly Allow[];
-  /** By literal suffix of a pattern: the first allow rule at or below it. */
-  readonly nearest: ReadonlyMap<string, CompiledRule>;
-  /** Ports that some tunnel endpoint names: where report mode lets a CONNECT without a rule pass. */
-  readonly tunnelPorts: ReadonlySet<number>;
+  /** By literal suffix of a pattern: the allow rules at or below it, in order of precedence. */
+  readonly nearest: ReadonlyMap<string, readonly CompiledRule[]>;
+  /**
+   * Ports that some tunnel endpoint names: where report mode lets a CONNECT without a rule pass. With the first instant
+   * at which no rule names the port any more.
+   */
+  readonly tunnelPorts: ReadonlyMap<number, number>;
   /** Mode of what no rule covers: report only where every site file says so. */
   readonly defaultMode: Mode;
   readonly defaultIdleTimeoutMs: number;
