@@ -14,7 +14,7 @@ export type Flags = {
 };
 
 /** The variables that are read, and nothing else of the environment. Lists are parted by commas; an empty one is not set. */
-export const variables = {
+const variables = {
   SALLYPORT_LISTEN: "addresses of the proxy listeners, in place of listen",
   SALLYPORT_ADMIN: "admin.address",
   SALLYPORT_POLICY: "site policies, in place of policy",

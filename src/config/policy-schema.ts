@@ -7,8 +7,6 @@ import { textForms, type TextFormName } from "./text-forms.ts";
 export type RawPolicy = z.infer<typeof policyRemainder>;
 export type RawRule = NonNullable<RawPolicy["rules"]>[number];
 export type RawDefaults = NonNullable<RawPolicy["defaults"]>;
-export type RawUse = NonNullable<RawPolicy["use"]>[number];
-export type RawGroup = NonNullable<RawPolicy["clients"]>[string];
 export type RawTest = NonNullable<RawPolicy["tests"]>[number];
 export type RawParameter = NonNullable<RawPolicy["params"]>[string];
 
@@ -20,12 +18,10 @@ const listOf = <T extends z.ZodType>(item: T) => z.array(item).min(1);
 const tlsMin = z
   .enum(["1.0", "1.1", "1.2", "1.3"])
   .meta({ description: 'Lowest TLS version that client and server may use; quoted, "1.2" by default.' });
-const sni = z
-  .enum(["match", "covered", "any"])
-  .meta({
-    description:
-      "match: the server name equals the host asked for (default). covered: it is decided by this same rule. any: it is absent, or allowed for https on this port.",
-  });
+const sni = z.enum(["match", "covered", "any"]).meta({
+  description:
+    "match: the server name equals the host asked for (default). covered: it is decided by this same rule. any: it is absent, or allowed for https on this port.",
+});
 const ech = z
   .enum(["allow", "deny"])
   .meta({ description: "Encrypted ClientHello: allow (default; Chromium always sends a GREASE one) or deny." });
@@ -55,12 +51,10 @@ const source = z
 const ruleShape = {
   id: kebab.meta({ description: "Unique in the file; the full id is file/id." }),
   action: z.enum(["allow", "deny"]).optional().meta({ description: "allow by default." }),
-  hosts: listOf(words(512))
-    .optional()
-    .meta({
-      description:
-        "Exact names, *.example.com (example.com and every name below it, at any depth; quote it), glob: patterns.",
-    }),
+  hosts: listOf(words(512)).optional().meta({
+    description:
+      "Exact names, *.example.com (example.com and every name below it, at any depth; quote it), glob: patterns.",
+  }),
   addresses: listOf(words(64))
     .optional()
     .meta({ description: "IP literals or CIDR blocks that a client may name directly." }),

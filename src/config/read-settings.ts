@@ -109,7 +109,7 @@ function readAll(context: Context, raw: RawSettings): SettingsReading {
 }
 
 /** A path that stands in a file is relative to that file. */
-export function besideFile(file: string, path: string): string {
+function besideFile(file: string, path: string): string {
   return isAbsolute(path) ? path : join(dirname(file), path);
 }
 

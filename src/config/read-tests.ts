@@ -1,6 +1,7 @@
 /** The `tests` of a site policy: requests with the verdict that they must get. */
 import { type Address, parseAddress } from "../names/address.ts";
-import type { Permission, Place, TlsVersion } from "../policy/rule.ts";
+import type { Permission, Place } from "../policy/rule.ts";
+import type { TrialRequest } from "../policy/trial.ts";
 import { type Reason, reasons } from "../policy/verdict.ts";
 import { nameNode } from "./diagnostics.ts";
 import type { PolicyDocument } from "./policy-document.ts";
@@ -12,27 +13,10 @@ import { suggest } from "./suggest.ts";
 import { type YamlNode, nodeAt } from "./yaml-tree.ts";
 
 /** One test. What is undefined was not said; interface.md, `explain --ndjson`, gives the meaning of that. */
-export type PolicyTest = {
+export type PolicyTest = TrialRequest & {
   readonly place: Place;
   /** The request line without its version: `CONNECT host:port`, `GET http://host/path`. */
   readonly request: string;
-  readonly method: string;
-  readonly target: string;
-  readonly client: Address | undefined;
-  readonly group: string | undefined;
-  /** Host field. */
-  readonly host: string | undefined;
-  /** Range field. */
-  readonly range: string | undefined;
-  /** Null is a hello without SNI. */
-  readonly sni: string | null | undefined;
-  /** Highest version offered; null is bytes that are no TLS. */
-  readonly tls: TlsVersion | null | undefined;
-  readonly ech: boolean | undefined;
-  readonly serverTls: TlsVersion | undefined;
-  readonly resolved: readonly Address[] | undefined;
-  /** Milliseconds since the epoch. */
-  readonly time: number | undefined;
   readonly expect: Permission;
   readonly reason: Reason | undefined;
   /** Full id of the rule that must decide. */

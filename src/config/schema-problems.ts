@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Problem } from "./problem.ts";
 import { suggest } from "./suggest.ts";
 import { type SourceText, placeAt } from "./source-text.ts";
-import { textForm } from "./text-forms.ts";
+import { suggestForm, textForm } from "./text-forms.ts";
 import {
   type YamlFile,
   type YamlNode,
@@ -101,7 +101,7 @@ function describe(file: YamlFile, issue: Issue, schema: z.ZodType, vocabulary: V
   if (issue.code === "invalid_key" && entry !== undefined) {
     const [inner] = issue.issues;
     const form = textForm(inner?.message ?? "");
-    return [problemAtKey(source, entry, form?.message ?? "is no fitting name", form?.suggest(entry.key))];
+    return [problemAtKey(source, entry, form?.message ?? "is no fitting name", form && suggestForm(form, entry.key))];
   }
   if (node.kind === "scalar" && node.value === null && entry !== undefined && isTypeIssue(issue)) {
     return [problemAtKey(source, entry, "has no value: give it one, or leave the key out")];
@@ -154,7 +154,7 @@ type Clause = { readonly message: string; readonly instead: string | undefined }
 function clause(issue: Issue, node: YamlNode, source: SourceText): Clause {
   const text = textOf(source, node);
   const form = textForm(issue.message);
-  if (form !== undefined) return { message: form.message, instead: form.suggest(text) };
+  if (form !== undefined) return { message: form.message, instead: suggestForm(form, text) };
   if (issue.message !== "") return { message: issue.message, instead: undefined };
   switch (issue.code) {
     case "invalid_type":

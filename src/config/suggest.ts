@@ -2,7 +2,8 @@
 
 /** The closest candidate within a third of the word's length (at least one edit), else undefined. */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
-  const allowed = Math.max(1, Math.floor(word.length / 3));
+  // Of one or two letters everything is one edit away.
+  const allowed = word.length < 3 ? 0 : Math.max(1, Math.floor(word.length / 3));
   const folded = fold(word);
   let best: { readonly candidate: string; readonly distance: number } | undefined;
   for (const candidate of candidates) {

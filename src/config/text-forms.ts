@@ -8,8 +8,8 @@ export type TextForm = {
   readonly pattern: RegExp;
   /** Completes the sentence "TEXT …". */
   readonly message: string;
-  /** From the source text, quotes and all; undefined where nothing is evident. */
-  readonly suggest: (text: string) => string | undefined;
+  /** From the source text, quotes and all; what it answers may still lack the form. */
+  readonly guess: (text: string) => string | undefined;
 };
 
 /** Schemas give the name of a form as their `error`. */
@@ -17,49 +17,55 @@ export const textForms: Readonly<Record<TextFormName, TextForm>> = {
   kebab: {
     pattern: /^[a-z0-9]+(-[a-z0-9]+)*$/,
     message: "is no kebab-case name: lower-case letters, digits, and single hyphens between them",
-    suggest: kebab,
+    guess: kebab,
   },
   duration: {
     pattern: durationPattern,
     message: "is no duration: a whole number with a unit (ms, s, m or h)",
-    suggest: suggestDuration,
+    guess: suggestDuration,
   },
   size: {
     pattern: sizePattern,
     message: "is no size: a whole number with a unit (B, KiB or MiB)",
-    suggest: suggestSize,
+    guess: suggestSize,
   },
   date: {
     pattern: /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/,
     message: "is no day: YYYY-MM-DD is needed",
-    suggest: suggestDate,
+    guess: suggestDate,
   },
   endpoint: {
     pattern: /^(https?(:[1-9]\d{0,4})?|tcp:[1-9]\d{0,4})$/,
     message: "is no endpoint: http, https, http:PORT, https:PORT or tcp:PORT is needed",
-    suggest: suggestEndpoint,
+    guess: suggestEndpoint,
   },
   variable: {
     pattern: /^[a-z][a-z0-9]*([_-][a-z0-9]+)*$/,
     message: "is no parameter name: lower-case letters, digits, hyphens and underscores",
-    suggest: kebab,
+    guess: kebab,
   },
   pseudonym: {
     // RFC 9110 section 5.6.2, token.
     pattern: /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/,
     message: "is no pseudonym for Via: letters, digits and hyphens, at most 64",
-    suggest: kebab,
+    guess: kebab,
   },
   hostname: {
     pattern: /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$/,
     message: "is no host name",
-    suggest: (text) => nonEmpty(domainToASCII(unquoted(text))),
+    guess: (text) => nonEmpty(domainToASCII(unquoted(text))),
   },
 };
 
 /** The form of that name, or undefined for any other text. */
 export function textForm(name: string): TextForm | undefined {
   return Object.entries(textForms).find(([known]) => known === name)?.[1];
+}
+
+/** What was probably meant by a text that lacks the form; undefined where nothing is evident. */
+export function suggestForm(form: TextForm, text: string): string | undefined {
+  const guess = form.guess(text);
+  return guess !== undefined && form.pattern.test(guess) ? guess : undefined;
 }
 
 function kebab(text: string): string | undefined {

@@ -1,22 +1,27 @@
 /** The home of `yaml`: text in, a tree with positions out, and every problem of the text at its place. */
 import {
+  type CST,
+  Composer,
   type Document,
   type Node as LibraryNode,
   type Pair,
+  Parser,
   type Scalar,
   isAlias,
   isMap,
   isScalar,
   isSeq,
-  parseAllDocuments,
 } from "yaml";
-import { maxDepth, parsePlainYaml } from "./plain-yaml.ts";
 import type { Problem } from "./problem.ts";
 import { type SourceText, createSourceText, lineAt, placeAt } from "./source-text.ts";
+import { syntaxMessage } from "./yaml-messages.ts";
 import { type YamlEntry, type YamlFile, type YamlNode, problemAt, textOf } from "./yaml-tree.ts";
 
 /** Room for more than 100,000 rules; beyond it a file is a mistake. */
 export const maxFileLength = 64 * 1024 * 1024;
+
+/** Deeper files are refused before they are composed: V8 ends the process when a regular expression runs out of stack. */
+const maxDepth = 64;
 
 /** `file` is undefined where there is nothing to go on with. Problems of the text do not stop the reading. */
 export type YamlReading = { readonly file: YamlFile | undefined; readonly problems: readonly Problem[] };
@@ -36,31 +41,15 @@ export function parseYaml(path: string, content: string): YamlReading {
     const message = "is not text in UTF-8: save the file in that encoding";
     return { file: undefined, problems: [problemAt(source, { start: broken, end: broken + 1 }, message)] };
   }
-  try {
-    const plain = parsePlainYaml(source.text);
-    return plain === undefined ? parseWithLibrary(path, source) : { file: { source, root: plain }, problems: [] };
-  } catch (error) {
-    // The library recurses: some thousand nested brackets end its stack.
-    if (error instanceof RangeError) return { file: undefined, problems: [problemOfFile(path, tooDeep)] };
-    throw error;
-  }
-}
-
-const tooDeep = "is nested too deeply";
-
-/** The whole of YAML, and the words for what is wrong with it: where `parsePlainYaml` has no answer. */
-export function parseWithLibrary(path: string, source: SourceText): YamlReading {
   const problems: Problem[] = [];
-  const parsed = parseAllDocuments(source.text, {
-    version: "1.2",
-    schema: "core",
-    uniqueKeys: false,
-    prettyErrors: false,
-  });
-  const documents: readonly Document.Parsed[] = Array.isArray(parsed) ? parsed : [];
+  const text = withStarKeysMasked(source.text);
+  const tokens = [...new Parser().parse(text)];
+  if (isTooDeep(tokens)) return { file: undefined, problems: [problemOfFile(path, "is nested too deeply")] };
+  const composer = new Composer({ version: "1.2", schema: "core", uniqueKeys: false, prettyErrors: false });
+  const documents = [...composer.compose(tokens)];
   const [first, second] = documents;
   if (first?.contents === undefined || first.contents === null) problems.push(problemOfFile(path, "is empty"));
-  const context: Context = { source, problems, reported: new Set(), depth: 0 };
+  const context: Context = { source, problems, reported: new Set(), masked: text !== source.text };
   const root = first?.contents ? convert(context, first.contents) : undefined;
   if (first !== undefined) reportLibraryProblems(context, first);
   if (first?.directives?.yaml.explicit === true || Object.keys(first?.directives?.tags ?? {}).length > 1) {
@@ -89,19 +78,27 @@ type Context = {
   readonly problems: Problem[];
   /** Offsets of aliases, tags and anchors: the library's own words on them add nothing. */
   readonly reported: Set<number>;
-  /** Collections around the node that is read. */
-  depth: number;
+  readonly masked: boolean;
 };
 
-function convert(context: Context, node: LibraryNode | null): YamlNode {
-  if (context.depth === maxDepth) throw new RangeError(tooDeep);
-  context.depth++;
-  const converted = convertNode(context, node);
-  context.depth--;
-  return converted;
+/**
+ * Whoever composes and converts recurses, and running out of stack in there can end the process (a regular expression
+ * that V8 then compiles is fatal, not an exception). The tokens are nested without recursion, so they are asked first.
+ */
+function isTooDeep(tokens: readonly CST.Token[]): boolean {
+  let level: readonly (CST.Token | null | undefined)[] = tokens;
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > maxDepth) return true;
+    level = level.flatMap((token) => {
+      if (token?.type === "document") return [token.value];
+      if (token === null || token === undefined || !("items" in token)) return [];
+      return token.items.flatMap((item) => [item.key, item.value]);
+    });
+  }
+  return false;
 }
 
-function convertNode(context: Context, node: LibraryNode | null): YamlNode {
+function convert(context: Context, node: LibraryNode | null): YamlNode {
   const [start, end] = node?.range ?? [0, 0];
   if (isAlias(node)) return convertAlias(context, node.source, start);
   const odd = node === null ? undefined : oddity(context, node, start);
@@ -110,8 +107,21 @@ function convertNode(context: Context, node: LibraryNode | null): YamlNode {
   if (isMap<LibraryNode, LibraryNode | null>(node)) return convertMap(context, node.items, start, end);
   if (!isScalar(node)) return { kind: "scalar", value: null, start, end };
   // `!foo.com` and `&foo` leave an empty value behind: go on with the text that was meant.
-  if (odd !== undefined && node.value === null) return { kind: "scalar", value: odd, start, end };
+  if (odd !== undefined && start === end) return { kind: "scalar", value: odd, start, end };
   return { kind: "scalar", value: plainValue(context, node, start, end), start, end };
+}
+
+/** Stands for the star of an unquoted `*.x.com:`, which YAML takes, colon and all, for an alias that is no key. */
+const starMask = "\ue000";
+
+/** The same text at the same offsets, but with keys that can be read on with. */
+function withStarKeysMasked(text: string): string {
+  if (text.includes(starMask)) return text;
+  return text.replace(/^([ \t]*(?:- +)*|.*[{,] *)\*(?=[^\s,[\]{}"']*:(?:\s|$))/gm, `$1${starMask}`);
+}
+
+function isStarKey(key: LibraryNode): key is Scalar<string> {
+  return isScalar(key) && key.type === "PLAIN" && typeof key.value === "string" && key.value.startsWith(starMask);
 }
 
 function convertAlias(context: Context, name: string, start: number): YamlNode {
@@ -131,7 +141,8 @@ function oddity(context: Context, node: Exclude<LibraryNode, { source: string }>
   ] as const) {
     // Parsed nodes carry a tag only where the text has one.
     if (name === undefined) continue;
-    const at = Math.max(context.source.text.lastIndexOf(sign, start), 0);
+    let at = Math.max(context.source.text.lastIndexOf(sign, start), 0);
+    if (context.source.text[at - 1] === sign) at--;
     text = /^\S*[^\s,\]}]/.exec(context.source.text.slice(at, start + 200))?.[0] ?? name;
     context.reported.add(at);
     const message = `is a YAML ${kind}: leave it out, or quote it if it is text`;
@@ -149,7 +160,9 @@ function convertMap(
   const entries: YamlEntry[] = [];
   const lines = new Map<string, number>();
   for (const pair of pairs) {
-    const key = convert(context, pair.key);
+    const key = isStarKey(pair.key)
+      ? convertAlias(context, pair.key.value.slice(1), pair.key.range?.[0] ?? 0)
+      : convert(context, pair.key);
     const value =
       pair.value === null
         ? { kind: "scalar" as const, value: null, start: key.start, end: key.end }
@@ -177,6 +190,8 @@ function keyText(context: Context, key: Extract<YamlNode, { kind: "scalar" }>): 
 /** YAML has numbers that JavaScript cannot write back (`0x10`, `.inf`); only what a person calls a number stays one. */
 function plainValue(context: Context, node: Scalar, start: number, end: number): string | number | boolean | null {
   const { value } = node;
+  // What looked like a key of its own was part of a text.
+  if (typeof value === "string" && context.masked) return value.replaceAll(starMask, "*");
   if (typeof value === "number" && !/^[-+]?(\d+\.?\d*|\.\d+)$/.test(context.source.text.slice(start, end)))
     return context.source.text.slice(start, end);
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean" || value === null)
@@ -198,20 +213,11 @@ function reportLibraryProblems(context: Context, document: Document.Parsed): voi
       severity: "error",
       place,
       offending: lineAt(context.source, start),
-      message: messages[error.code] ?? `is no YAML: ${error.message}`,
+      message: syntaxMessage(error.code, error.message),
       instead: undefined,
     });
   }
 }
-
-const messages: Readonly<Record<string, string>> = {
-  TAB_AS_INDENT: "is indented with a tab: use spaces",
-  BLOCK_AS_IMPLICIT_KEY: "does not fit the lines around it: check the indentation, and quote a value that holds `: `",
-  BAD_SCALAR_START: "has a value that begins with a reserved character: quote the value",
-  MISSING_CHAR: "lacks a closing quote, bracket or comma, or a value that needs quotes (one with { } [ ] , # or `: `)",
-  BAD_INDENT: "is not indented as the lines around it ask for, or a bracket before it is not closed",
-  BAD_DQ_ESCAPE: "has a backslash that escapes nothing: use single quotes",
-};
 
 /** Where the quoted text begins that runs into the end of the file. */
 function openingQuote(document: Document.Parsed, offset: number): number {
