@@ -23,7 +23,8 @@ export async function runServe(options: SourceOptions, io: Io): Promise<ExitCode
     sayError(io, startFailure(error));
     return 1;
   }
-  sayStarted(io, sources.isDefault, settings, ruleset, bound);
+  // With --json the start line of the log says it all, to a program.
+  if (options.json !== true) sayStarted(io, sources.isDefault, settings, ruleset, bound);
   await untilStopped(io, proxy);
   return 0;
 }

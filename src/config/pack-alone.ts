@@ -8,7 +8,7 @@ import type { Problem } from "./problem.ts";
 export type PackParameterValues = Readonly<Record<string, string | readonly string[]>>;
 
 export type PackAlone =
-  | { readonly kind: "loaded"; readonly set: PolicySet; readonly pack: PolicyFile }
+  | { readonly kind: "loaded"; readonly set: PolicySet; readonly pack: PolicyFile; readonly notices: readonly Problem[] }
   | {
       readonly kind: "problems";
       /** What is wrong with the values; their places mean nothing. */
@@ -36,5 +36,5 @@ export function loadPackAlone(
   }
   const pack = loaded.set.files.find(({ kind }) => kind === "pack");
   if (pack === undefined) throw new Error(`${packPath} was used and is not there`);
-  return { kind: "loaded", set: loaded.set, pack };
+  return { kind: "loaded", set: loaded.set, pack, notices: loaded.notices };
 }

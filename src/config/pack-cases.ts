@@ -1,7 +1,7 @@
 /** The cases of a pack: requests with the verdict that the pack alone must give, in NAME.cases.yaml beside NAME.yaml. */
 import { basename } from "node:path";
 import { z } from "zod";
-import type { PolicySet } from "../policy/rule.ts";
+import type { PolicyFile, PolicySet } from "../policy/rule.ts";
 import { createDiagnostics } from "./diagnostics.ts";
 import { type Disk, readFailure } from "./disk.ts";
 import { loadPackAlone } from "./pack-alone.ts";
@@ -14,9 +14,16 @@ import { placeAt } from "./source-text.ts";
 import { parseYaml, problemOfFile } from "./yaml.ts";
 import { type YamlNode, entryOf } from "./yaml-tree.ts";
 
-/** `set` is the pack alone, with the parameters that its cases give it. */
+/** `set` is the pack, used by one site without rules, with the values that its cases give to its parameters. */
 export type PackCases =
-  | { readonly kind: "loaded"; readonly file: string; readonly set: PolicySet; readonly cases: readonly PolicyTest[] }
+  | {
+      readonly kind: "loaded";
+      readonly set: PolicySet;
+      readonly pack: PolicyFile;
+      readonly cases: readonly PolicyTest[];
+      /** Warnings and rewritings, of the pack and of its cases. */
+      readonly notices: readonly Problem[];
+    }
   | { readonly kind: "absent" }
   | { readonly kind: "problems"; readonly problems: readonly Problem[] };
 
@@ -27,9 +34,14 @@ export function packOfCases(path: string): string | undefined {
   return path.endsWith(suffix) ? `${path.slice(0, -suffix.length)}.yaml` : undefined;
 }
 
+/** Where the cases of a pack stand. */
+export function casesOfPack(path: string): string {
+  return path.replace(/\.ya?ml$/, suffix);
+}
+
 /** Reads the cases of the pack at `packPath`, and the pack itself with the values they give to its parameters. */
 export function loadPackCases(disk: Disk, packsDir: string, packPath: string): PackCases {
-  const file = packPath.replace(/\.ya?ml$/, suffix);
+  const file = casesOfPack(packPath);
   let content: string;
   try {
     content = disk.readFile(file);
@@ -53,11 +65,11 @@ export function loadPackCases(disk: Disk, packsDir: string, packPath: string): P
     problems.push(...alone.ofPack, ...alone.ofValues.map((problem) => ({ ...problem, place })));
     return { kind: "problems", problems: sortProblems(problems) };
   }
-  const { set } = alone;
-  const ruleIds = new Set(set.files.flatMap((from) => from.rules.map((rule) => `${from.name}/${rule.id}`)));
+  const { set, pack } = alone;
+  const ruleIds = new Set(pack.rules.map((rule) => `${pack.name}/${rule.id}`));
   const cases = readTests(asSite(document), new Set(), ruleIds);
-  const sorted = sortProblems(problems);
-  return hasErrors(sorted) ? { kind: "problems", problems: sorted } : { kind: "loaded", file, set, cases };
+  const sorted = sortProblems([...problems, ...alone.notices]);
+  return hasErrors(sorted) ? { kind: "problems", problems: sorted } : { kind: "loaded", set, pack, cases, notices: sorted };
 }
 
 const testSchema = policySchema.shape.tests.unwrap().element;

@@ -86,7 +86,7 @@ const optionalShape = {
   reload: z
     .strictObject({
       watch: z
-        .literal(false, { error: "is not in this version yet: only false is, and SIGHUP or POST /-/reload reload" })
+        .literal(false, { error: "is not in this version yet: only false is; a new policy needs a restart" })
         .optional(),
       on_revoke: z.literal("keep", { error: "is not in this version yet: only keep is" }).optional(),
     })
