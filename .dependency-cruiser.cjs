@@ -19,7 +19,7 @@ const rooms = {
   cli: {
     values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "admin", "proxy"],
   },
-  main: { values: ["cli"] },
+  main: { values: ["cli", "config"] },
 };
 
 /** Rooms of one file. */

@@ -8,8 +8,27 @@ import { disk } from "./config/disk.ts";
 
 const packageFile = fileURLToPath(new URL("../package.json", import.meta.url));
 
+// A reader that has gone away (`sallyport packs | head -1`) is no error.
+let readerGone = false;
+process.stdout.on("error", () => {
+  readerGone = true;
+});
+process.stderr.on("error", () => {});
+
 const io: Io = {
   stdout: (text) => void process.stdout.write(text),
+  stdoutReady: () =>
+    new Promise((fulfil) => {
+      if (readerGone || !process.stdout.writableNeedDrain) {
+        fulfil(!readerGone);
+        return;
+      }
+      const settle = (): void => {
+        process.stdout.off("drain", settle).off("error", settle);
+        fulfil(!readerGone);
+      };
+      process.stdout.once("drain", settle).once("error", settle);
+    }),
   stderr: (text) => void process.stderr.write(text),
   stdin: process.stdin,
   env: process.env,
@@ -31,10 +50,6 @@ const io: Io = {
   version: versionOf(JSON.parse(readFileSync(packageFile, "utf8"))),
   nodeVersion: process.versions.node,
 };
-
-// A reader that has gone away (`sallyport packs | head -1`) is no error.
-process.stdout.on("error", () => {});
-process.stderr.on("error", () => {});
 
 try {
   process.exitCode = await runProgram(process.argv.slice(2), io);

@@ -7,6 +7,8 @@ export type Signal = "SIGTERM" | "SIGINT" | "SIGHUP";
 export type Io = {
   /** Answers. */
   readonly stdout: (text: string) => void;
+  /** Resolves when stdout takes more without piling it up; false when its reader has gone. */
+  readonly stdoutReady: () => Promise<boolean>;
   /** Everything else that is said to a person. */
   readonly stderr: (text: string) => void;
   readonly stdin: Readable;

@@ -1,7 +1,13 @@
 /** The command line: which commands there are, what they take, and what their help says. */
 import { Command, CommanderError, Option } from "commander";
 import { runCerts } from "./certs.ts";
+import { configureCheck } from "./check.ts";
+import { configureDiff } from "./diff.ts";
+import { configureExplain } from "./explain.ts";
+import { configureInit } from "./init.ts";
 import type { ExitCode, Io } from "./io.ts";
+import { configurePacks } from "./packs.ts";
+import { configureSchema } from "./schema.ts";
 import { runServe } from "./serve.ts";
 import type { SourceOptions } from "./sources.ts";
 import { sayError, sayHint } from "./terminal.ts";
@@ -46,6 +52,13 @@ function createProgram(io: Io, done: (code: ExitCode) => void): Command {
     .option("--admin <address>", "metrics and health (127.0.0.1:9180)")
     .addOption(new Option("--pack <name...>", "serve these packs, in place of any policy").conflicts("policy"))
     .action(async (options: SourceOptions) => done(await runServe(options, io)));
+
+  configureInit(program.command("init").description("write a configuration and a site policy to start from"), io, done);
+  configureCheck(command(program, "check", "say whether the policy is valid, passes its tests, and what its rules do to each other"), io, done);
+  configureDiff(command(program, "diff", "say what a new policy would decide otherwise than an old one"), io, done);
+  configureExplain(command(program, "explain", "say what the policy makes of a request, and why"), io, done);
+  configurePacks(command(program, "packs", "list the vendor packs, with the day their documents were read"), io, done);
+  configureSchema(command(program, "schema", "print the JSON Schema of a file"), io, done);
 
   addCerts(program, io, done);
 

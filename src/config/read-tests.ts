@@ -10,6 +10,7 @@ import { tlsVersions } from "./read-rule.ts";
 import { unknownGroup } from "./read-groups.ts";
 import { placeAt } from "./source-text.ts";
 import { suggest } from "./suggest.ts";
+import { parseMoment } from "./units.ts";
 import { type YamlNode, nodeAt } from "./yaml-tree.ts";
 
 /** One test. What is undefined was not said; interface.md, `explain --ndjson`, gives the meaning of that. */
@@ -76,7 +77,7 @@ function readTest(
   if (reason !== undefined && raw.expect !== undefined && (reason === "allowed") !== (raw.expect === "allow")) {
     diagnostics.value(node, ["reason"], `contradicts expect: ${raw.expect}`);
   }
-  const time = raw.time === undefined ? undefined : parseTime(raw.time);
+  const time = raw.time === undefined ? undefined : parseMoment(raw.time);
   if (raw.time !== undefined && time === undefined)
     diagnostics.value(node, ["time"], "is no moment: 2027-03-01 or 2027-03-01T12:00:00Z, in UTC");
   if (raw.expect === undefined || method === "") return undefined;
@@ -116,8 +117,3 @@ function insteadOfRequest(text: string): string | undefined {
 }
 
 /** Milliseconds since the epoch; a day is its first instant, UTC. */
-function parseTime(text: string): number | undefined {
-  if (!/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?Z)?$/.test(text)) return undefined;
-  const ms = Date.parse(text);
-  return Number.isNaN(ms) ? undefined : ms;
-}

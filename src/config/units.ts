@@ -34,3 +34,11 @@ function scaled(match: RegExpExecArray | null, factors: Readonly<Record<string, 
   const factor = factors[match?.[2] ?? ""];
   return factor === undefined ? undefined : Number(match?.[1]) * factor;
 }
+
+/** Milliseconds since the epoch; a day is its first instant, UTC. */
+export function parseMoment(text: string): number | undefined {
+  if (!/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?Z)?$/.test(text)) return undefined;
+  const ms = Date.parse(text);
+  // 31 February would be 3 March.
+  return Number.isNaN(ms) || !new Date(ms).toISOString().startsWith(text.slice(0, 10)) ? undefined : ms;
+}

@@ -53,13 +53,7 @@ function orderFiles(files: readonly PolicyFile[]): readonly PolicyFile[] {
   return [...files.filter((file) => file.kind === "site"), ...files.filter((file) => file.kind === "pack")];
 }
 
-function compileRule(
-  file: PolicyFile,
-  rule: Rule,
-  index: number,
-  allows: Allow[],
-  audience: number,
-): CompiledRule {
+function compileRule(file: PolicyFile, rule: Rule, index: number, allows: Allow[], audience: number): CompiledRule {
   const endpoints: CompiledEndpoint[] = [];
   const compiled: CompiledRule = {
     index,

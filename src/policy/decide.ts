@@ -102,7 +102,10 @@ function groupMode(ruleset: Ruleset, client: Client): Mode | undefined {
 /** Report mode lets a differing Host pass only where all the rest would let the request pass too. */
 function decideHostMismatch(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs: number): Verdict {
   const rest = decideTarget(ruleset, client, { ...facts, hostAgrees: true }, nowMs);
-  const denial: Denial = { ...deny("host_mismatch", undefined), nearest: rest.kind === "allow" ? rest.rule : rest.nearest };
+  const denial: Denial = {
+    ...deny("host_mismatch", undefined),
+    nearest: rest.kind === "allow" ? rest.rule : rest.nearest,
+  };
   if (rest.kind === "deny" || modeOf(ruleset, client, rest.rule) === "enforce") return denial;
   return passing(rest.permit, denial);
 }
@@ -116,7 +119,9 @@ function decideMiss(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs
     case "client_denied":
       return decideUncovered(ruleset, client, facts, nowMs, denial);
     case "rule_denied":
-      return found.rule?.rule.mode === "report" ? decideWithoutReportedDenies(ruleset, client, facts, nowMs, denial) : denial;
+      return found.rule?.rule.mode === "report"
+        ? decideWithoutReportedDenies(ruleset, client, facts, nowMs, denial)
+        : denial;
     case "scheme_mismatch":
     case "port_mismatch":
       return reportable(ruleset, client, makePermit(found.rule, undefined), denial);
@@ -277,7 +282,8 @@ function miss(reason: Miss["reason"], rule: CompiledRule | undefined, nearest: C
   return { kind: "miss", reason, rule, nearest };
 }
 
-function isInAudience(ruleset: Ruleset, client: Client, audience: number): boolean {
+/** True where the rule exists for this client, as far as groups go. */
+export function isInAudience(ruleset: Ruleset, client: Client, audience: number): boolean {
   if (audience === 0) return true;
   const groups = ruleset.audiences[audience];
   if (groups === undefined) return false;

@@ -35,7 +35,8 @@ export function explainDenial({ reason, rule, nearest }: Denial): readonly strin
     case "range_invalid":
       return [`${named} allows Range in its plain form only: bytes, at most 16 ranges, ascending and disjoint.`];
     case "address_denied":
-      return [`The name resolves to no address that ${named} admits: see resolves_to.`];
+      if (rule === undefined) return ["The target has no public address, and without a rule no other is admitted."];
+      return [`The name resolves to no address that rule ${rule.fullId} admits: see resolves_to.`];
     case "not_tls":
       return [`${named} expects TLS, but the first bytes are something else.`];
     case "hello_malformed":
@@ -51,7 +52,7 @@ export function explainDenial({ reason, rule, nearest }: Denial): readonly strin
     case "sni_missing":
       return [`${named} asks for a server name (SNI), and the ClientHello has none.`];
     case "sni_mismatch":
-      return [`The server name (SNI) is not one that ${named} allows for this tunnel.`];
+      return [`${named} does not allow this server name (SNI) in this tunnel.`];
     case "tls_downgrade":
       return [`The server did not negotiate TLS ${tlsName(rule?.rule.tlsMin)} or later.`];
   }

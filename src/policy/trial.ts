@@ -13,7 +13,7 @@ import { parseRequestTarget } from "../wire/request-target.ts";
 import { alertOfReason } from "../wire/tls-alert.ts";
 import { decideHello, decideServerHello, denyAddress } from "./decide-hello.ts";
 import { decideTarget } from "./decide.ts";
-import type { TlsVersion } from "./rule.ts";
+import type { ResolvesTo, TlsVersion } from "./rule.ts";
 import type { Ruleset } from "./ruleset.ts";
 import type { Allow, Denial, Reason, Stage } from "./verdict.ts";
 
@@ -58,15 +58,17 @@ export type TrialAnswer = {
 };
 
 const httpPort = 80;
+const publicOnly: ResolvesTo = { public: true, private: false, cidrs: [] };
 const thisHost = parseAddress("127.0.0.1");
 
 /** Decides a request in words. Total: what cannot be read is a denial, `bad_request`. */
 export function tryRequest(ruleset: Ruleset, request: TrialRequest, nowMs: number): TrialAnswer {
   const time = request.time ?? nowMs;
-  const client = clientOf(ruleset, request);
+  const client = trialClient(ruleset, request);
   const isConnect = request.method === "CONNECT";
-  const target = readTarget(request);
-  if (target === undefined || !/^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/.test(request.method)) return answer(malformed, "request");
+  const target = trialTarget(request);
+  if (target === undefined || !/^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/.test(request.method))
+    return answer(malformed, "request");
   const named = request.host === undefined ? target : parseAuthority(request.host, isConnect ? target.port : httpPort);
   if (named === undefined) return answer(malformed, "request");
   const hostAgrees = sameHost(named.host, target.host) && (isConnect || named.port === target.port);
@@ -116,7 +118,8 @@ function answer(decided: Allow | Denial, judged: Stage): TrialAnswer {
   return { verdict: "deny", reason, would: undefined, stage, decided, ...told };
 }
 
-function clientOf(ruleset: Ruleset, { client, group }: TrialRequest): Client {
+/** Who asks: the address's own groups, and the group that was named. */
+export function trialClient(ruleset: Ruleset, { client, group }: TrialRequest): Client {
   const address = client ?? thisHost;
   if (address === undefined) throw new Error("127.0.0.1 is an address");
   const identified = identify(ruleset.groups, address);
@@ -125,7 +128,8 @@ function clientOf(ruleset: Ruleset, { client, group }: TrialRequest): Client {
   return { address, groups: [...new Set([...identified.groups, named])].sort((a, b) => a - b) };
 }
 
-function readTarget({ method, target }: TrialRequest): (Authority & { readonly path: string }) | undefined {
+/** What is asked for; undefined where it cannot be read. */
+export function trialTarget({ method, target }: TrialRequest): (Authority & { readonly path: string }) | undefined {
   if (method === "CONNECT") {
     const authority = parseAuthority(target);
     return authority === undefined ? undefined : { ...authority, path: "" };
@@ -134,9 +138,14 @@ function readTarget({ method, target }: TrialRequest): (Authority & { readonly p
   return parsed.kind === "absolute" ? { ...parsed.authority, path: parsed.path } : undefined;
 }
 
+/** As `egress/admit` does: a literal that a rule lists is admitted; without a rule only public addresses are. */
 function judgeAddresses(allow: Allow, { host }: Authority, resolved: readonly Address[] | undefined): Allow | Denial {
-  if (resolved === undefined || host.kind === "address") return allow;
-  const admission = allow.permit.rule?.rule.resolvesTo ?? { public: true, private: false, cidrs: [] };
+  const { rule } = allow.permit;
+  if (host.kind === "address") {
+    return rule !== undefined || isAdmittedAddress(publicOnly, host.address) ? allow : denyAddress(allow);
+  }
+  if (resolved === undefined) return allow;
+  const admission = rule?.rule.resolvesTo ?? publicOnly;
   return resolved.some((address) => isAdmittedAddress(admission, address)) ? allow : denyAddress(allow);
 }
 

@@ -249,6 +249,7 @@ function seconds(ms: number): string {
 async function run(args: readonly string[]): Promise<string> {
   let answer = "";
   const io: Io = {
+    stdoutReady: () => Promise.resolve(true),
     stdout: (text) => (answer += text),
     stderr: () => {},
     stdin: Readable.from([]),
