@@ -46,9 +46,16 @@ type Miss = {
  * 1. `host_mismatch`
  * 2. `ip_literal`, `no_rule`, `client_denied`, `rule_denied`, `scheme_mismatch`, `port_mismatch`: no endpoint
  * 3. `method_denied`, `path_denied`, `range_denied`, `range_invalid`: conditions of the deciding rule
- * A denial whose rule, client or default is in report mode becomes an allow that says `would`.
+ * A denial whose rule, client or default is in report mode becomes an allow that says `would`. TRACE is never let pass:
+ * it would show a page the fields that the proxy adds (RFC 9110 section 9.3.8).
  */
 export function decideTarget(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs: number): Verdict {
+  const verdict = decideAnyMethod(ruleset, client, facts, nowMs);
+  const isTrace = facts.http?.method === "TRACE";
+  return isTrace && verdict.kind === "allow" ? deny("method_denied", verdict.rule) : verdict;
+}
+
+function decideAnyMethod(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs: number): Verdict {
   if (!facts.hostAgrees) return decideHostMismatch(ruleset, client, facts, nowMs);
   const found = findEndpoint(ruleset, client, facts, nowMs, false);
   if (found.kind === "miss") return decideMiss(ruleset, client, facts, nowMs, found);

@@ -175,7 +175,7 @@ function scan(name: string, maxLength: number, maxLabels: number): number {
     hashes[word] = hash;
     if (i < 0) dots[count++] = -1;
   }
-  // Of a character that is no byte, the words hold something else.
+  // Of a character that is no byte the words hold something else: such a name is covered by nothing.
   return seen > 0xff ? 0 : count;
 }
 
@@ -200,7 +200,7 @@ function probe(slots: Int32Array, keys: Int32Array, hashShift: number, length: n
     if (key === 0) return none;
     if (slots[slot + slotHash] !== hash || ((slots[slot + slotInfo] ?? 0) & infoKeyLength) !== length) continue;
     for (let word = 0; word < fullWords; word++) if (keys[key + word] !== words[word]) continue probing;
-    if (rest === 0 || keys[key + fullWords] === rest) return slot;
+    if ((length & 3) === 0 || keys[key + fullWords] === rest) return slot;
   }
 }
 
@@ -231,7 +231,7 @@ function collectEntries(patterns: readonly Pattern[]) {
   return { entries, candidates };
 }
 
-/** At least half of the slots stay free. Keys are words, one key behind the other; lists of one number stand in the slot. */
+/** Half of the slots or more stay free. Keys are words, one key behind the other; a list of one stands in the slot. */
 function fillSlots(entries: ReadonlyMap<string, Entry>) {
   const slotBits = Math.ceil(Math.log2(Math.max(4, entries.size * 2)));
   const hashShift = 32 - slotBits;
@@ -255,7 +255,7 @@ function fillSlots(entries: ReadonlyMap<string, Entry>) {
       (whole.length << infoListShift);
     if (whole.length !== 1) for (const number of whole) numbers.push(number);
     for (let word = 0; word < key.length >> 2; word++) keyWords.push(words[word] ?? 0);
-    if (rest !== 0) keyWords.push(rest);
+    if ((key.length & 3) !== 0) keyWords.push(rest);
   }
   return { slots, hashShift, keys: Int32Array.from(keyWords), lists: Int32Array.from(numbers) };
 }

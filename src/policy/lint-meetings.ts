@@ -92,13 +92,15 @@ function takeSlots(spot: Spot, rule: CompiledRule, takers: Map<number, Map<strin
 
 /** Would another rule decide the same at this spot if this one were not there? */
 function redundancy(spot: Spot, rule: CompiledRule, count: number, around: readonly Spot[]): Standing["idle"] {
-  if (count > 1) return redundantBesidePack(spot, rule);
+  // Where a site denies, packs may not have a say.
+  const isDenied = around.some(({ siteDenies }) => siteDenies.length > 0);
+  if (count > 1) return isDenied ? undefined : redundantBesidePack(spot, rule);
   const [nearest] = around;
   if (nearest === undefined || !holdsWhole(nearest, spot)) return undefined;
   const covers = (other: CompiledRule): boolean => outlives(other, rule);
   if (nearest.heads.length < nearest.rules.length || !nearest.heads.every(covers)) return undefined;
   const [by] = nearest.heads;
-  if (by === undefined) return undefined;
+  if (by === undefined || (isDenied && rule.fromSite && nearest.heads.some((other) => !other.fromSite))) return undefined;
   if (rule.deny || nearest.heads.some((other) => other.deny)) {
     const same = nearest.heads.length === 1 && rule.deny && by.deny && by.rule.mode === rule.rule.mode && (by.fromSite || !rule.fromSite);
     return same ? { why: "redundant", by } : undefined;

@@ -21,7 +21,7 @@ const hopByHop: ReadonlySet<string> = new Set([
 ]);
 
 /** Regenerated, whatever came: naming one of them in Connection removes nothing that we rely on. */
-const regeneratedInRequests: ReadonlySet<string> = new Set(["host", "content-length", "expect", "max-forwards"]);
+const regeneratedInRequests: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
 
 /** All values of a field, in order. */
 export function fieldValues(fields: RawFields, name: string): string[] {
@@ -40,22 +40,32 @@ export function fieldTokens(fields: RawFields, name: string): string[] {
     .filter((token) => token !== "");
 }
 
-export type RequestForwarding = { readonly stripRange: boolean; readonly via: string };
+export type RequestForwarding = {
+  readonly stripRange: boolean;
+  readonly via: string;
+  /** Stands in for the Max-Forwards that came; undefined leaves it as it is. */
+  readonly maxForwards: number | undefined;
+};
 
 /**
  * The fields of a request that go on to the origin: without hop-by-hop fields and those that Connection nominates,
  * without `Request-Range` (an ancient Range that no policy judges), with our Via appended (RFC 9110 section 7.6.3).
  * Host, Content-Length and Expect are left out: the caller makes them.
  */
-export function forwardedRequestFields(fields: RawFields, { stripRange, via }: RequestForwarding): RawFields {
+export function forwardedRequestFields(
+  fields: RawFields,
+  { stripRange, via, maxForwards }: RequestForwarding,
+): RawFields {
   const nominated = new Set(fieldTokens(fields, "connection"));
   const kept: string[] = [];
   eachField(fields, (name, value, folded) => {
     if (hopByHop.has(folded) || regeneratedInRequests.has(folded) || nominated.has(folded)) return;
     if (folded === "request-range") return;
     if (stripRange && (folded === "range" || folded === "if-range")) return;
+    if (maxForwards !== undefined && folded === "max-forwards") return;
     kept.push(name, value);
   });
+  if (maxForwards !== undefined) kept.push("Max-Forwards", String(maxForwards));
   kept.push("Via", via);
   return kept;
 }

@@ -16,7 +16,7 @@ export function parseRange(values: readonly string[]): RangeReading {
 }
 
 function isValid(value: string): boolean {
-  const match = /^bytes=([\d\-, \t]+)$/i.exec(value);
+  const match = /^bytes=([\d-][\d\-, \t]*)$/i.exec(value);
   const specs = match?.[1]?.split(",") ?? [];
   if (specs.length === 0 || specs.length > maxRanges) return false;
   let previousEnd = -1;

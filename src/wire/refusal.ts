@@ -98,7 +98,7 @@ const retryAfterSeconds = "5";
 
 /** Writes a refusal for one client: as JSON where its Accept prefers that, and saying as much as `explain` lets it. */
 export function renderRefusal(refusal: Refusal, accept: string | undefined, explain: ExplainLevel): RefusalMessage {
-  const json = prefersJson(accept);
+  const json = prefersJson(accept?.toLowerCase());
   const body = Buffer.from(json ? jsonBody(refusal, explain) : textBody(refusal, explain), "utf8");
   const fields = [
     "Content-Type",
@@ -156,13 +156,13 @@ function jsonBody({ status, error, reason, denial, lines }: Refusal, explain: Ex
   return `${JSON.stringify({ status, error, reason, denial, message: lines.join("\n") })}\n`;
 }
 
-/** True when application/json stands before text/plain, or weighs more (RFC 9110 section 12.5.1). */
+/** True when, in lower case, application/json stands before text/plain, or weighs more (RFC 9110 section 12.5.1). */
 function prefersJson(accept: string | undefined): boolean {
   if (accept === undefined) return false;
   let json = 0;
   let text = 0;
   for (const part of accept.split(",")) {
-    const [type = "", ...parameters] = part.split(";").map((piece) => piece.trim().toLowerCase());
+    const [type = "", ...parameters] = part.split(";").map((piece) => piece.trim());
     const weight = Number(parameters.find((p) => p.startsWith("q="))?.slice(2) ?? "1");
     if (Number.isNaN(weight)) continue;
     if (type === "application/json" || type === "application/problem+json") json = Math.max(json, weight);

@@ -56,7 +56,8 @@ function readFraming({ method, httpVersion, rawFields }: RequestHead): Framing |
   if (lengths.length > 1) return bad("bad_request", "two Content-Length fields");
   const [length] = lengths;
   if (length === undefined) return { kind: "none" };
-  if (!/^\d{1,15}$/.test(length)) return bad("bad_request", "a Content-Length that is no number");
+  // A leading zero is octal to some recipients.
+  if (!/^(0|[1-9]\d{0,14})$/.test(length)) return bad("bad_request", "a Content-Length that is no number");
   const bytes = Number(length);
   if (bytes > 0 && method === "CONNECT") return bad("bad_request", "CONNECT with a body");
   return bytes === 0 ? { kind: "none" } : { kind: "length", bytes };

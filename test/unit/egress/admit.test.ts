@@ -87,7 +87,7 @@ describe("what a name resolved to", () => {
       "| 10.0.0.5=own_listener 8.8.8.8=own_listener",
     ],
     ["another port of the same machine is fine", ["private"], "10.0.0.5", 8530, "10.0.0.5 |"],
-    ["a block that lists the own proxy listener admits it", ["10.0.0.0/8"], "10.0.0.5", proxyPort, "10.0.0.5 |"],
+    ["no block admits the own proxy listener", ["10.0.0.5/32"], "10.0.0.5", proxyPort, "| 10.0.0.5=own_listener"],
     ["no block admits the admin listener", ["10.0.0.5/32"], "10.0.0.5", adminPort, "| 10.0.0.5=own_listener"],
     [
       "without a rule only public is admitted",
