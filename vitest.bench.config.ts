@@ -1,9 +1,10 @@
 /** How `npm run bench` runs: one file at a time, so that no figure is measured beside another. */
 import { defineConfig } from "vitest/config";
+import { createRatioReporter } from "./bench/support/ratio-reporter.ts";
 
 export default defineConfig({
   test: {
-    benchmark: { include: ["bench/**/*.bench.ts"] },
+    benchmark: { include: ["bench/**/*.bench.ts"], reporters: [createRatioReporter()] },
     pool: "forks",
     maxWorkers: 1,
     fileParallelism: false,

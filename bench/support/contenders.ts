@@ -1,14 +1,13 @@
 /** The compiled table and the other ways to find the most specific pattern that covers a host. */
 import { LRUCache } from "lru-cache";
 import { Minimatch } from "minimatch";
-import { createHostTable, literalSuffix } from "../../src/policy/host-table.ts";
+import { type HostTable, literalSuffix } from "../../src/policy/host-table.ts";
 import type { Pattern } from "../../src/policy/pattern.ts";
 
 /** The number of the most specific pattern that covers the host, or -1. */
 export type Find = (hostname: string) => number;
 
-export function createTableFind(patterns: readonly Pattern[]): Find {
-  const { lookup, covering } = createHostTable(patterns);
+export function createTableFind({ lookup, covering }: HostTable): Find {
   return (hostname) => {
     const count = lookup(hostname);
     return count === 0 ? -1 : covering[count - 1]!;
@@ -40,7 +39,7 @@ export function createSuffixProbeFind(patterns: readonly Pattern[]): Find {
     const whole = nodes.get(hostname);
     if (whole !== undefined && whole.exact !== -1) return whole.exact;
     let node = whole;
-    for (let start = 0; ; ) {
+    for (let start = 0; ;) {
       const found = node === undefined ? -1 : findInNode(node, hostname);
       if (found !== -1) return found;
       const dot = hostname.indexOf(".", start);
@@ -68,7 +67,7 @@ export function createTrieFind(patterns: readonly Pattern[]): Find {
   return (hostname) => {
     let best = -1;
     let branch: Branch | undefined = root;
-    for (let end = hostname.length; ; ) {
+    for (let end = hostname.length; ;) {
       const dot = hostname.lastIndexOf(".", end - 1);
       branch = branch.children.get(hostname.slice(dot + 1, end));
       if (branch === undefined) return best;
@@ -80,11 +79,8 @@ export function createTrieFind(patterns: readonly Pattern[]): Find {
   };
 }
 
-/**
- * A cache in front. Where it has room for all hosts it always hits after the first round; where it has room for fewer,
- * and they come in turn, the one asked for is always the one that has just been dropped.
- */
-export function createCached<Value extends NonNullable<unknown>>(
+/** A cache in front: with room for all hosts it always hits after the first round, with room for one it never does. */
+export function createCached<Value extends number | object>(
   find: (hostname: string) => Value,
   max: number,
 ): (hostname: string) => Value {

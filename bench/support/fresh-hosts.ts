@@ -15,7 +15,11 @@ export function createFreshHosts(names: readonly string[]): FreshHosts {
 }
 
 /** One sample: `operations` of the contender, each with a fresh host, going on where the last sample ended. */
-export function createSample(hosts: FreshHosts, operation: (hostname: string) => unknown, operations: number): () => void {
+export function createSample(
+  hosts: FreshHosts,
+  operation: (hostname: string) => unknown,
+  operations: number,
+): () => void {
   let next = 0;
   return () => {
     for (let i = 0; i < operations; i++) {

@@ -16,8 +16,8 @@ export function createRandom(seed: number): Random {
 }
 
 /**
- * `count` patterns, no two alike: about one to eight under each registrable domain, of them 2 % globs, the rest exact
- * names and `*.` suffixes 57 to 43, with none to four labels below the domain.
+ * `count` patterns, no two alike: one to eight under each registrable domain, 2 % of them globs, a quarter `*.` suffixes
+ * and the rest exact names, with none to four labels below the domain. The packs in policies/ are much like that.
  */
 export function generatePatterns(random: Random, count: number): readonly Pattern[] {
   const texts = new Set<string>();
@@ -34,7 +34,7 @@ export function generatePatterns(random: Random, count: number): readonly Patter
   });
 }
 
-/** Hosts of one kind. `isCovered` only helps to leave covered names out of the misses. */
+/** Hosts of one kind, never the same twice running. `isCovered` only helps to leave covered names out of the misses. */
 export function generateHosts(
   random: Random,
   kind: HostKind,
@@ -53,20 +53,76 @@ export function generateHosts(
   const hosts: string[] = [];
   while (hosts.length < hostsOfKind) {
     const host = makers[kind]();
-    if (host !== undefined) hosts.push(host);
+    if (host !== undefined && host !== hosts.at(-1)) hosts.push(host);
   }
   return hosts;
 }
 
 const topLevels = ["com", "com", "com", "com", "net", "net", "org", "io", "de", "cloud", "co.uk", "com.au"];
-const syllables = ["ac", "ba", "cen", "do", "el", "fi", "gra", "hub", "in", "jo", "kas", "lo", "mi", "net", "on", "pa"]
-  .concat(["qua", "re", "so", "tra", "um", "ve", "wi", "xa", "yo", "zen", "soft", "tech", "sys", "nova", "data", "lab"]);
-const words = ["update", "updates", "download", "dl", "cdn", "agent", "api", "prod", "eu", "us", "us-east-1", "ap-south-1"]
-  .concat(["console", "telemetry", "patch", "content", "delivery", "mp", "tlu", "static", "login", "auth", "edge", "global"])
-  .concat(["relay", "gw", "storage", "files", "assets", "push", "notify", "metrics", "events", "sls", "fe2", "ws", "v10"]);
+const syllables = [
+  "ac",
+  "ba",
+  "cen",
+  "do",
+  "el",
+  "fi",
+  "gra",
+  "hub",
+  "in",
+  "jo",
+  "kas",
+  "lo",
+  "mi",
+  "net",
+  "on",
+  "pa",
+].concat(["qua", "re", "so", "tra", "um", "ve", "wi", "xa", "yo", "zen", "soft", "tech", "sys", "nova", "data", "lab"]);
+const words = [
+  "update",
+  "updates",
+  "download",
+  "dl",
+  "cdn",
+  "agent",
+  "api",
+  "prod",
+  "eu",
+  "us",
+  "us-east-1",
+  "ap-south-1",
+]
+  .concat([
+    "console",
+    "telemetry",
+    "patch",
+    "content",
+    "delivery",
+    "mp",
+    "tlu",
+    "static",
+    "login",
+    "auth",
+    "edge",
+    "global",
+  ])
+  .concat([
+    "relay",
+    "gw",
+    "storage",
+    "files",
+    "assets",
+    "push",
+    "notify",
+    "metrics",
+    "events",
+    "sls",
+    "fe2",
+    "ws",
+    "v10",
+  ]);
 
 function registrableName(random: Random): string {
-  const length = 3 + Math.floor(random() * 2);
+  const length = 2 + Math.floor(random() * 3);
   return `${Array.from({ length }, () => pick(random, syllables)).join("")}.${pick(random, topLevels)}`;
 }
 
@@ -74,7 +130,7 @@ function patternText(random: Random, domain: string, number: number): string {
   if (number % 50 === 7) return `glob:${globLabel(random)}.${belowDomain(random, domain, 2)}`;
   const name = belowDomain(random, domain, 4);
   // The first rule is a suffix, so that the smallest rule set has every kind.
-  return number === 0 || random() < 0.43 ? `*.${name}` : name;
+  return number === 0 || random() < 0.25 ? `*.${name}` : name;
 }
 
 function globLabel(random: Random): string {
@@ -82,14 +138,15 @@ function globLabel(random: Random): string {
   return pick(random, [`${stem}*`, `*-${stem}`, `${stem}-?`, `${stem}-*-eu`]);
 }
 
+/** Most names have one or two labels below their domain. */
 function belowDomain(random: Random, domain: string, most: number): string {
-  const count = Math.floor(random() * (most + 1));
+  const count = Math.min(most, pick(random, [0, 1, 1, 1, 1, 2, 2, 2, 3, 4]));
   return [...Array.from({ length: count }, () => label(random)), domain].join(".");
 }
 
 /** A word, or a word with a number as hosts of a farm have it. */
 function label(random: Random): string {
-  return random() < 0.6 ? pick(random, words) : `${pick(random, words)}${Math.floor(random() * 100)}`;
+  return random() < 0.7 ? pick(random, words) : `${pick(random, words)}${Math.floor(random() * 100)}`;
 }
 
 function hostUnder(random: Random, pattern: Pattern): string {
@@ -99,7 +156,10 @@ function hostUnder(random: Random, pattern: Pattern): string {
     case "suffix":
       return labelsBelow(random, pattern.apex, Math.floor(random() * 3));
     case "glob":
-      return pattern.text.slice("glob:".length).replace("*", label(random)).replace("?", pick(random, [..."0123456789"]));
+      return pattern.text
+        .slice("glob:".length)
+        .replace("*", label(random))
+        .replace("?", pick(random, ["0", "1", "2", "7", "9"]));
   }
 }
 

@@ -33,7 +33,14 @@ export function createDecide(ruleset: Ruleset): (hostname: string) => Verdict {
   const decide = decideTarget;
   return (hostname) => {
     const host = { kind: "name", name: hostname as Hostname } as const;
-    const facts = { kind: "connect", host, port: 443, hostAgrees: true, listenerAdmits: true, http: undefined } as const;
+    const facts = {
+      kind: "connect",
+      host,
+      port: 443,
+      hostAgrees: true,
+      listenerAdmits: true,
+      http: undefined,
+    } as const;
     return decide(ruleset, client, facts, now);
   };
 }

@@ -1,11 +1,11 @@
 /**
- * Host names to the patterns that cover them, in about the time of a cache hit, so there is no cache.
+ * Host names to the patterns that cover them, in not much more time than a cache hit, so there is no cache.
  *
- * Every suffix of every pattern has an entry, and an entry lists all patterns that cover the names below it: the longest
- * suffix of a name that has an entry says everything. One pass from the right packs the name into words of four bytes
- * with a rolling hash and notes the dots, without a branch on them; then its suffixes are looked up, the longest first,
- * in a flat open-addressing table. Keys are compared in full, so a collision of hashes costs time and never an answer.
- * What is ugly below is so because bench/matching.bench.ts says so.
+ * Every suffix of every pattern has an entry, and an entry lists all patterns that cover the names below it: the
+ * longest suffix of a name that has an entry says everything. One pass from the right packs the name into words of
+ * four bytes with a rolling hash and notes the dots, without a branch on them; then its suffixes are looked up, the
+ * longest first, in a flat open-addressing table. Keys are compared in full, so a collision of hashes costs time and
+ * never an answer. What is ugly below is so because bench/matching.bench.ts shows that it pays (docs/benchmarks.md).
  */
 import type { GlobPattern, Pattern } from "./pattern.ts";
 
@@ -265,7 +265,7 @@ function leastSpecificFirst(globs: readonly NumberedGlob[]): readonly NumberedGl
   return globs.toSorted((a, b) => a.pattern.literalCharacters - b.pattern.literalCharacters || b.number - a.number);
 }
 
-/** What stands before the first wildcard and behind the last; `**.x.com` matches x.com too, so its dot does not count. */
+/** What stands before the first wildcard and behind the last; `**.x.com` matches x.com, so its dot does not count. */
 function toCandidate({ pattern, number }: NumberedGlob): Candidate {
   const glob = pattern.text.replace(/^glob:/, "");
   const head = glob.replace(/[*?].*$/, "");
