@@ -11,6 +11,8 @@
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+// oxlint-disable-next-line import/no-unassigned-import -- it has to run before http-proxy is loaded
+import "./node-extend.ts";
 import httpProxy from "http-proxy";
 import type { RawFields } from "../wire/fields.ts";
 import type { Failure } from "../wire/refusal.ts";
@@ -33,9 +35,9 @@ export type UpstreamHead = {
 export type ForwardHandlers = {
   /** A 1xx other than 101. */
   readonly onInterim: (status: number, phrase: string, fields: RawFields) => void;
-  /** The final head; the receiver reads the body. */
+  /** The final head, or a 101 without Upgrade; the receiver reads the body. */
   readonly onResponse: (response: IncomingMessage) => void;
-  /** Before or after the head: the upstream leg is gone. Called at most once, and not after `abort`. */
+  /** Before or after the head: the upstream leg is gone. Called at most once, not after `abort` or a whole answer. */
   readonly onFailure: (failure: Failure, detail: string) => void;
 };
 
@@ -58,29 +60,40 @@ export function createForwarder(): Forwarder {
   return (request, response, upstream, head, handlers) => {
     let over = false;
     let upstreamRequest: ClientRequest | undefined;
+    let answer: IncomingMessage | undefined;
     const fail = (failure: Failure, detail: string): void => {
       if (over) return;
       over = true;
       upstream.destroy();
+      // What comes behind a whole answer, and be it nonsense, is nobody's: the answer stands.
+      if (answer?.complete === true) return;
       handlers.onFailure(failure, detail);
     };
     begun.set(request, (created) => {
       upstreamRequest = created;
-      writeHead(created, head);
+      created.on("upgrade", () => fail("http_protocol_error", "the origin switched protocols unasked"));
       created.on("information", ({ statusCode, statusMessage, rawHeaders }) => {
         if (!over) handlers.onInterim(statusCode, statusMessage, rawHeaders);
       });
-      created.on("upgrade", (_response, socket) => {
-        socket.destroy();
-        fail("http_protocol_error", "the origin switched protocols unasked");
+      created.on("response", (response) => {
+        response.on("error", () => {});
+        if (over) {
+          response.destroy();
+          return;
+        }
+        answer = response;
+        handlers.onResponse(response);
       });
-      created.on("response", (answer) => {
-        answer.on("error", () => {});
-        if (over) answer.destroy();
-        else handlers.onResponse(answer);
-      });
+      try {
+        writeHead(created, head);
+      } catch {
+        created.destroy();
+        fail("proxy_internal_error", "the request holds what may not be sent on");
+        return;
+      }
       upstream.resume();
-      if (head.framing.kind !== "none") created.flushHeaders();
+      // Sends the head ahead of the body. Not `flushHeaders`, which writes obs-text as UTF-8.
+      if (head.framing.kind !== "none") created.write("", "latin1");
     });
     upstream.on("error", () => {});
     request.url = "/";
@@ -135,7 +148,8 @@ export function setFields(request: ClientRequest, fields: RawFields): void {
 /** What Node says of a broken upstream leg, in the words of RFC 9209, and in a sentence. */
 export function causeOf(error: Error): readonly [Failure, string] {
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
-  if (code === "HPE_HEADER_OVERFLOW") return ["http_response_header_section_size", "the origin's response head is too large"];
+  if (code === "HPE_HEADER_OVERFLOW")
+    return ["http_response_header_section_size", "the origin's response head is too large"];
   if (code.startsWith("HPE_")) return ["http_protocol_error", "the origin's response is malformed"];
   if (code === "ECONNRESET" || code === "EPIPE") return ["connection_terminated", "the origin broke off"];
   if (code === "ETIMEDOUT") return ["connection_timeout", "the connection to the origin timed out"];

@@ -3,6 +3,7 @@
  * The splice owns both sockets from the call on and destroys them on every way out.
  */
 import type { Socket } from "node:net";
+import { resetSocket } from "./reset.ts";
 
 export type SpliceOptions = {
   /** Neither side moves a byte for this long: both are destroyed. */
@@ -10,18 +11,24 @@ export type SpliceOptions = {
   /** Called for every chunk relayed. */
   readonly onBytesUp: (bytes: number) => void;
   readonly onBytesDown: (bytes: number) => void;
-  /** Called once, when both sockets are closed. */
+  /** Called once, when both sockets are closed, and never before `splice` has returned. */
   readonly done: (end: SpliceEnd) => void;
 };
 
 export type SpliceEnd = {
-  /** `ok`: both sides finished. Otherwise one broke off, or nothing moved for too long. */
+  /**
+   * `ok`: both sides finished. Otherwise one broke off, or nothing moved for too long. An upstream that has sent its
+   * FIN and then resets has finished too: it says that it will not listen to what still comes.
+   */
   readonly outcome: "ok" | "client_aborted" | "connection_terminated" | "idle_timeout";
   /** The side that finished first. */
   readonly closedBy: "client" | "upstream" | "idle" | "proxy";
 };
 
-/** Splices. Whatever either socket has buffered flows first. `close` destroys both ends (drain, revocation). */
+/**
+ * Splices two sockets of which none has said `close` yet. Whatever either has buffered flows first. `close` destroys
+ * both ends (drain, revocation).
+ */
 export function splice(client: Socket, upstream: Socket, options: SpliceOptions): { readonly close: () => void } {
   let closedBy: SpliceEnd["closedBy"] | undefined;
   let outcome: SpliceEnd["outcome"] = "ok";
@@ -29,22 +36,21 @@ export function splice(client: Socket, upstream: Socket, options: SpliceOptions)
   let lastMoved = performance.now();
   let idle = setTimeout(checkIdle, options.idleTimeoutMs);
 
-  const destroyBoth = (): void => {
-    client.destroy();
-    upstream.destroy();
+  join(client, upstream, options.onBytesUp, () => breakOff("client", "client_aborted", upstream));
+  join(upstream, client, options.onBytesDown, () => {
+    breakOff("upstream", upstream.readableEnded ? "ok" : "connection_terminated", client);
+  });
+  if (client.destroyed || upstream.destroyed) destroyBoth();
+
+  return {
+    close: () => {
+      closedBy ??= "proxy";
+      destroyBoth();
+    },
   };
-  const sides = [
-    { from: client, to: upstream, name: "client", broken: "client_aborted", count: options.onBytesUp },
-    { from: upstream, to: client, name: "upstream", broken: "connection_terminated", count: options.onBytesDown },
-  ] as const;
-  for (const { from, to, name, broken, count } of sides) {
-    const breakOff = (): void => {
-      if (closedBy === undefined || outcome === "ok") outcome = broken;
-      closedBy ??= name;
-      // The other end must not take what it got for the whole: a reset says so, a FIN would not.
-      if (!to.destroyed) to.resetAndDestroy();
-    };
-    from.on("error", breakOff);
+
+  /** One direction, and the life of its source. */
+  function join(from: Socket, to: Socket, count: (bytes: number) => void, broken: () => void): void {
     from.on("data", (chunk: Buffer) => {
       lastMoved = performance.now();
       count(chunk.length);
@@ -54,20 +60,27 @@ export function splice(client: Socket, upstream: Socket, options: SpliceOptions)
       lastMoved = performance.now();
       from.resume();
     });
-    from.on("end", () => {
-      closedBy ??= name;
-      to.end();
-    });
+    from.on("end", onEnd);
+    from.on("error", broken);
     from.on("close", () => {
-      if (!from.readableEnded && closedBy === undefined) breakOff();
-      else if (!from.readableEnded || to.destroyed) to.destroy();
-      open -= 1;
-      if (open === 0) finish();
+      const finished = from.readableEnded && from.writableFinished;
+      if (!finished && !to.destroyed) broken();
+      onClosed();
     });
-    if (from.readableEnded) to.end();
+    if (from.readableEnded) onEnd();
     else from.resume();
+
+    function onEnd(): void {
+      closedBy ??= from === client ? "client" : "upstream";
+      to.end();
+    }
   }
-  if (client.destroyed || upstream.destroyed) destroyBoth();
+
+  function breakOff(side: "client" | "upstream", how: SpliceEnd["outcome"], other: Socket): void {
+    if (outcome === "ok") outcome = how;
+    closedBy ??= side;
+    resetSocket(other);
+  }
 
   function checkIdle(): void {
     const waited = performance.now() - lastMoved;
@@ -80,15 +93,15 @@ export function splice(client: Socket, upstream: Socket, options: SpliceOptions)
     destroyBoth();
   }
 
-  function finish(): void {
+  function destroyBoth(): void {
+    client.destroy();
+    upstream.destroy();
+  }
+
+  function onClosed(): void {
+    open -= 1;
+    if (open > 0) return;
     clearTimeout(idle);
     options.done({ outcome, closedBy: closedBy ?? "proxy" });
   }
-
-  return {
-    close: () => {
-      closedBy ??= "proxy";
-      destroyBoth();
-    },
-  };
 }

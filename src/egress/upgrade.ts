@@ -59,12 +59,15 @@ export function requestUpgrade(
   request.setHeader("Upgrade", "websocket");
   request.on("error", (error) => fail(...causeOf(error)));
   request.on("socket", () => upstream.resume());
+  const onUnasked = (): void => fail("http_upgrade_failed", "the origin switched to something that was not asked for");
   request.on("upgrade", (response, _socket, early) => {
-    if (!isWebSocket(response, key)) return fail("http_upgrade_failed", "the origin switched to something that was not asked for");
+    if (!isWebSocket(response, key)) return onUnasked();
     if (settle()) handlers.onSwitched(response.rawHeaders, upstream, early);
   });
   request.on("response", (response) => {
     response.on("error", () => {});
+    // Without an Upgrade field a 101 is a response like others to Node.
+    if (response.statusCode === 101) return onUnasked();
     if (settle()) handlers.onResponse(response);
   });
   request.end();

@@ -5,42 +5,50 @@
  *      │ 4xx/403     │ 502/504    │ alert      │ alert
  *
  * - deciding: head, authority and policy. Nothing has left the proxy.
- * - reaching: resolve, admit, dial; then the 200. A client that goes away cancels it.
+ * - reaching: resolve, admit, dial; then the 200. A client that breaks off cancels it.
  * - peeking (https): the first bytes are read and held until they are one ClientHello; nothing goes upstream.
  * - vetting (https): the ClientHello has gone upstream, and nothing else; what the server answers is held until the
  *   version is known.
- * - spliced: `egress/splice` owns both sockets. Until then this file owns them, and `close` is the only way out.
- * Every state before it has a deadline (dial, hello, hello) and a cap (hello, 20 KiB).
+ * - spliced: `egress/splice` owns both sockets. Until then this file owns them, and has four ways out: `tell` (a
+ *   status), `alert`, `endClient` (a plain end) and `breakOff`.
+ * Every state before it has a deadline (DNS and dial, hello, hello) and a cap: of what the client sends ahead no more
+ * is read than a hello may be long, of what the server answers 20 KiB.
  */
 import type { Socket } from "node:net";
+import { resetSocket } from "../egress/reset.ts";
 import { splice } from "../egress/splice.ts";
 import { type Authority, parseAuthority } from "../names/authority.ts";
 import { sameHost } from "../names/hostname.ts";
-import { type FinalHello, type FinalServerHello, decideHello, decideServerHello, denyAddress } from "../policy/decide-hello.ts";
-import { decideTarget } from "../policy/decide.ts";
+import { decideHello, decideServerHello, denyAddress } from "../policy/decide-hello.ts";
+import { type RequestFacts, decideTarget } from "../policy/decide.ts";
 import { tlsName } from "../policy/explain.ts";
-import type { Allow, Denial } from "../policy/verdict.ts";
+import type { Allow, Denial, Verdict } from "../policy/verdict.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { type SniResult, sniResults } from "../record/metrics-labels.ts";
-import { parseClientHello } from "../wire/client-hello.ts";
-import type { RecordWalk } from "../wire/handshake.ts";
 import { fieldValues, namesInVia } from "../wire/fields.ts";
-import type { Failure, Outcome, Refusal } from "../wire/refusal.ts";
+import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
 import { type RequestHead, readHead } from "../wire/request-head.ts";
-import { parseServerHello } from "../wire/server-hello.ts";
 import { alertBytes, alertOfReason } from "../wire/tls-alert.ts";
 import { type Connection, clientOf, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
+import {
+  type ClientFinding,
+  type ServerFinding,
+  inspectionResult,
+  peekClientHello,
+  vetServerHello,
+} from "./inspect.ts";
 import { endAndLinger } from "./linger.ts";
 import { type Reached, reach } from "./reach.ts";
+import { readAhead } from "./read-ahead.ts";
 import { refusalOfDenial, refusalOfFailure, refusalOfMalformed, refuseSocket } from "./refuse.ts";
 
 const established = Buffer.from("HTTP/1.1 200 Connection Established\r\n\r\n", "latin1");
-/** Policy.md, "Expectations": what is held of a server's first flight. */
-const serverHelloBytes = 20 * 1024;
 
-/** Handles one CONNECT; `head` is what the client sent behind it. Calls `closed` when the client socket is closed. */
+/**
+ * Handles one CONNECT; `head` is what the client sent behind it. Calls `closed` once, when the client's socket is
+ * closed or about to be, and never before this has returned.
+ */
 export function handleConnect(
   context: IngressContext,
   connection: Connection,
@@ -53,41 +61,19 @@ export function handleConnect(
   const exchange = openExchange(context, connection, "connect", "CONNECT");
   const { event, ruleset } = exchange;
   const identity = clientOf(connection, ruleset);
+  const sent = readAhead(client, head, limits.helloBytes, guard);
 
-  /** What the client has sent and nobody has been given: at most `limits.helloBytes`, then it is paused. */
-  let held: Buffer = head;
-  let clientEnded = false;
   let upstream: Socket | undefined;
-  let cancelReach = (): void => {};
-  let deadline: NodeJS.Timeout | undefined;
-  let onHeld = (): void => {};
-  let finished = false;
+  /** Gives up what is waited for: an address, a connection, a hello. */
+  let cancelWait = (): void => {};
   let tunnelOpen = false;
+  let over = false;
   let spliced: { readonly close: () => void } | undefined;
 
-  const onData = (chunk: Buffer): void => {
-    held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
-    if (held.length > limits.helloBytes) client.pause();
-    onHeld();
-  };
-  const onEnd = (): void => {
-    clientEnded = true;
-    onHeld();
-  };
-  const onGone = (): void => finish("client_aborted", "client");
-  client.on("error", onGone);
-  client.on("close", onGone);
-  client.on("end", onEnd);
-  client.on("data", onData);
-
-  decide();
-  return {
-    close: (closedBy) => {
-      if (spliced === undefined) return finish("connection_terminated", closedBy);
-      event.closedBy = closedBy;
-      spliced.close();
-    },
-  };
+  client.on("error", onClientGone);
+  client.on("close", onClientGone);
+  guard(decide);
+  return { close };
 
   function decide(): void {
     const reading = readHead(request, limits.fields);
@@ -97,18 +83,27 @@ export function handleConnect(
     exchange.aim(target);
     const named = reading.host === undefined ? target : parseAuthority(reading.host, target.port);
     if (named === undefined) return refuseHead("bad_request", "the Host field is malformed");
-    if (namesInVia(request.rawFields, context.via)) return fail("proxy_loop_detected", "this proxy stands in Via already");
-    if (context.isDraining()) return fail("connection_limit_reached", "the proxy is shutting down");
+    if (namesInVia(request.rawFields, context.via))
+      return fail("proxy_loop_detected", "this proxy stands in Via already");
+    if (context.isDraining()) {
+      context.metrics.limitRejected("draining");
+      return fail("connection_limit_reached", "the proxy is shutting down");
+    }
     const hostAgrees = sameHost(named.host, target.host);
     const listenerAdmits = isAdmitted(connection, ruleset);
-    const facts = { kind: "connect", ...target, hostAgrees, listenerAdmits, http: undefined } as const;
+    const verdict = judge({ kind: "connect", ...target, hostAgrees, listenerAdmits, http: undefined });
+    exchange.note(verdict);
+    if (verdict.kind === "deny") return refuse(verdict);
+    const onDone = (reached: Reached): void => guard(() => onReached(verdict, target, reached));
+    cancelWait = reach(context, verdict.permit, target, onDone).cancel;
+  }
+
+  function judge(facts: RequestFacts): Verdict {
     const sampled = context.metrics.sampleDecision();
     const startedAt = sampled ? performance.now() : 0;
     const verdict = decideTarget(ruleset, identity, facts, context.now());
     if (sampled) context.metrics.observeDecision((performance.now() - startedAt) / 1000);
-    exchange.note(verdict);
-    if (verdict.kind === "deny") return refuse(verdict);
-    cancelReach = reach(context, verdict.permit, target, (reached) => onReached(verdict, target, reached)).cancel;
+    return verdict;
   }
 
   function onReached(allow: Allow, target: Authority, reached: Reached): void {
@@ -124,32 +119,21 @@ export function handleConnect(
     event.dialMs = reached.dialMs;
     event.upstream = reached.destination.address;
     event.upstreamPort = reached.destination.port;
+    context.metrics.tunnelOpened();
+    tunnelOpen = true;
     event.status = 200;
     client.write(established);
-    tunnelOpen = true;
-    context.metrics.tunnelOpened();
-    if (allow.permit.endpoint?.scheme === "https") return peek(allow, target);
-    relay(allow);
+    if (allow.permit.endpoint?.scheme === "https") peek(allow, target, upstream);
+    else relay(allow, upstream);
   }
 
-  function peek(allow: Allow, target: Authority): void {
-    deadline = setTimeout(() => onHello(allow, target, { kind: "timeout" }), limits.helloTimeoutMs);
-    let walk: RecordWalk | undefined;
-    onHeld = () => {
-      const reading = parseClientHello(held, limits.helloBytes, walk);
-      if (reading.kind !== "incomplete") return onHello(allow, target, reading);
-      walk = reading.walk;
-      if (!clientEnded) return;
-      // Nothing said and gone: a port check, no broken rule.
-      if (held.length === 0) return finish("client_aborted", "client");
-      onHello(allow, target, { kind: "malformed", detail: "truncated" });
-    };
-    onHeld();
+  function peek(allow: Allow, target: Authority, server: Socket): void {
+    const onFinding = (finding: ClientFinding): void => guard(() => onHello(allow, target, server, finding));
+    cancelWait = peekClientHello(sent, limits, onFinding).cancel;
   }
 
-  function onHello(allow: Allow, target: Authority, hello: FinalHello): void {
-    onHeld = () => {};
-    clearTimeout(deadline);
+  function onHello(allow: Allow, target: Authority, server: Socket, hello: ClientFinding): void {
+    if (hello.kind === "nothing") return endClient("client_aborted", "client");
     if (hello.kind === "hello") {
       event.sni = hello.serverName ?? undefined;
       event.tls = tlsName(hello.maxVersion);
@@ -158,168 +142,155 @@ export function handleConnect(
     }
     const verdict = decideHello(ruleset, identity, target, allow, hello, context.now());
     exchange.note(verdict);
-    context.metrics.sniInspected(inspectionOf(verdict, hello));
-    if (verdict.kind === "deny") return alert(verdict);
-    if (hello.kind !== "hello") return relay(verdict);
-    vet(verdict, hello.length);
+    context.metrics.sniInspected(inspectionResult(verdict, hello));
+    if (verdict.kind === "deny") {
+      if (hello.kind === "timeout") context.metrics.limitRejected("hello_timeout");
+      if (hello.kind === "too_large") context.metrics.limitRejected("hello");
+      return alert(verdict);
+    }
+    if (hello.kind !== "hello") return relay(verdict, server);
+    vet(verdict, server, hello.length);
   }
 
-  /** Sends the ClientHello and nothing else, then waits for the version that the server chose. */
-  function vet(allow: Allow, helloLength: number): void {
-    if (upstream === undefined) return;
-    const server = upstream;
-    let answer: Buffer = Buffer.alloc(0);
-    let passed = 0;
-    client.pause();
-    server.write(held.subarray(0, helloLength));
+  /** Sends the ClientHello and nothing else, then waits for the version that the server chooses. */
+  function vet(allow: Allow, server: Socket, helloLength: number): void {
+    server.write(sent.take(helloLength));
     event.bytesUp += helloLength;
-    held = held.subarray(helloLength);
-    deadline = setTimeout(() => finish("connection_timeout", "proxy"), limits.helloTimeoutMs);
-    const onAnswer = (chunk: Buffer): void => {
-      answer = answer.length === 0 ? chunk : Buffer.concat([answer, chunk]);
-      const reading = parseServerHello(answer, serverHelloBytes);
-      if (reading.kind !== "incomplete") return judge(reading);
-      if (reading.pass > passed) client.write(answer.subarray(passed, reading.pass));
-      passed = Math.max(passed, reading.pass);
+    const pass = (bytes: Buffer): void => {
+      event.bytesDown += bytes.length;
+      client.write(bytes);
     };
-    const onAnswerEnd = (): void => {
-      // Alerts may end a handshake cleanly; a flight that breaks off in mid-record may not pass for one.
-      if (answer.length === passed) return endClient("connection_terminated", "upstream");
-      judge({ kind: "malformed", detail: "truncated" });
-    };
-    const judge = (reading: FinalServerHello): void => {
-      clearTimeout(deadline);
-      server.removeListener("data", onAnswer);
-      server.removeListener("end", onAnswerEnd);
-      server.pause();
-      if (reading.kind === "hello") event.tls = tlsName(reading.version);
-      const verdict = decideServerHello(ruleset, identity, allow, reading);
-      exchange.note(verdict);
-      if (verdict.kind === "deny") return alert(verdict);
-      const rest = answer.subarray(passed);
-      event.bytesDown += rest.length;
-      client.write(rest);
-      if (server.readableEnded) client.end();
-      relay(verdict);
-    };
-    server.on("data", onAnswer);
-    server.on("end", onAnswerEnd);
-    server.resume();
+    const onFinding = (finding: ServerFinding): void => guard(() => onAnswer(allow, server, finding, pass));
+    cancelWait = vetServerHello(server, limits, guard, pass, onFinding).cancel;
+  }
+
+  function onAnswer(allow: Allow, server: Socket, { said, held }: ServerFinding, pass: (bytes: Buffer) => void): void {
+    if (said.kind === "timeout") {
+      context.metrics.limitRejected("hello_timeout");
+      return endClient("connection_timeout", "proxy");
+    }
+    if (said.kind === "ended") return endClient(said.alerted ? "ok" : "connection_terminated", "upstream");
+    if (said.kind === "hello") event.tls = tlsName(said.version);
+    const verdict = decideServerHello(ruleset, identity, allow, said);
+    exchange.note(verdict);
+    if (verdict.kind === "deny") return alert(verdict);
+    pass(held);
+    relay(verdict, server);
   }
 
   /** The tunnel is what it should be, or nobody asks: from here on bytes only flow. */
-  function relay(allow: Allow): void {
-    if (upstream === undefined) return;
-    clearTimeout(deadline);
+  function relay(allow: Allow, server: Socket): void {
     exchange.conclude();
-    detach();
-    if (held.length > 0) {
-      event.bytesUp += held.length;
-      upstream.write(held);
-      held = Buffer.alloc(0);
-    }
-    upstream.removeListener("error", onUpstreamGone);
-    upstream.removeListener("close", onUpstreamGone);
-    spliced = splice(client, upstream, {
+    letGoOfClient();
+    letGoOfUpstream();
+    const ahead = sent.held();
+    if (ahead.length > 0) server.write(ahead);
+    event.bytesUp += ahead.length;
+    spliced = splice(client, server, {
       idleTimeoutMs: allow.rule?.idleTimeoutMs ?? ruleset.defaultIdleTimeoutMs,
       onBytesUp: (bytes) => (event.bytesUp += bytes),
       onBytesDown: (bytes) => (event.bytesDown += bytes),
-      done: (end) => settle(end.outcome, event.closedBy ?? end.closedBy),
+      done: (end) => {
+        if (!over) conclude(end.outcome, end.closedBy);
+        closed();
+      },
     });
   }
 
-  function refuseHead(how: Parameters<typeof refusalOfMalformed>[0], detail: string): void {
+  function refuseHead(how: Malformation, detail: string): void {
+    if (how === "too_many_fields") context.metrics.limitRejected("fields");
     exchange.note(denyOutright("bad_request"));
-    write(refusalOfMalformed(how, detail, event));
-    settleLater("proxy");
+    tell(refusalOfMalformed(how, detail, event), undefined);
   }
 
   function refuse(denial: Denial): void {
-    write(refusalOfDenial(denial, event));
-    settleLater("proxy");
+    tell(refusalOfDenial(denial, event), undefined);
   }
 
   function fail(failure: Failure, detail: string): void {
-    write(refusalOfFailure(failure, detail, event));
-    settleLater("proxy", failure);
+    tell(refusalOfFailure(failure, detail, event), failure);
   }
 
-  function write(refusal: Refusal): void {
+  /** Until the 200 a client is told no by a status. It is recorded at once, whatever the client does with it. */
+  function tell(refusal: Refusal, outcome: Outcome | undefined): void {
     event.status = refusal.status;
-    detach();
+    letGoOfClient();
     refuseSocket(context, client, refusal, fieldValues(request.rawFields, "accept")[0], closed);
+    conclude(outcome, "proxy");
   }
 
   /** After the 200 a denial is a TLS alert; whoever speaks no TLS would not understand one. */
   function alert(denial: Denial): void {
     const description = alertOfReason(denial.reason);
-    dropUpstream();
-    detach();
+    letGoOfClient();
     endAndLinger(client, description === undefined ? undefined : alertBytes(description), closed);
-    settleLater("proxy");
+    conclude(undefined, "proxy");
   }
 
-  /** A denial is told at once, whatever the client does with it. */
-  function settleLater(closedBy: ClosedBy, outcome?: Outcome): void {
-    finished = true;
-    clearTimeout(deadline);
-    cancelReach();
-    dropUpstream();
-    closeTunnel();
-    exchange.end(outcome, closedBy);
+  /** Nothing more will come: the client may read what it was given. */
+  function endClient(outcome: Outcome, closedBy: ClosedBy): void {
+    letGoOfClient();
+    endAndLinger(client, undefined, closed);
+    conclude(outcome, closedBy);
+  }
+
+  /** The tunnel is broken, and each end is told what it would have been told without us in between. */
+  function breakOff(outcome: Outcome, closedBy: ClosedBy): void {
+    if (over) return;
+    letGoOfClient();
+    if (closedBy === "upstream") resetSocket(client);
+    else client.destroy();
+    conclude(outcome, closedBy);
+    queueMicrotask(closed);
+  }
+
+  /** From outside: a drain whose time is up. It is recorded now: by the time both sockets are closed the log may be, too. */
+  function close(closedBy: ClosedBy, outcome: Outcome = "ok"): void {
+    if (spliced === undefined) return breakOff(outcome, closedBy);
+    spliced.close();
+    if (!over) conclude(outcome, closedBy);
+  }
+
+  function onClientGone(): void {
+    breakOff("client_aborted", "client");
   }
 
   function onUpstreamGone(): void {
-    // A FIN after the last byte is for `vet` to judge; here the connection broke.
-    if (upstream?.readableEnded === true && !upstream.errored) return;
-    finish("connection_terminated", "upstream");
+    breakOff("connection_terminated", "upstream");
   }
 
-  function endClient(outcome: Outcome, closedBy: ClosedBy): void {
-    detach();
-    endAndLinger(client, undefined, closed);
-    settleLater(closedBy, outcome);
-  }
-
-  function finish(outcome: Outcome, closedBy: ClosedBy): void {
-    if (finished) return;
-    detach();
-    client.destroy();
-    settleLater(closedBy, outcome);
-    closed();
-  }
-
-  function settle(outcome: Outcome, closedBy: ClosedBy): void {
-    finished = true;
-    closeTunnel();
-    exchange.end(outcome, closedBy);
-    closed();
-  }
-
-  function closeTunnel(): void {
+  /** The last step of every way out. */
+  function conclude(outcome: Outcome | undefined, closedBy: ClosedBy): void {
+    over = true;
+    cancelWait();
+    letGoOfUpstream();
+    upstream?.destroy();
     if (tunnelOpen) context.metrics.tunnelClosed();
     tunnelOpen = false;
+    exchange.end(outcome, closedBy);
   }
 
-  function dropUpstream(): void {
+  function letGoOfClient(): void {
+    sent.stop();
+    client.removeListener("error", onClientGone);
+    client.removeListener("close", onClientGone);
+  }
+
+  /** `dial` has left a listener for errors behind. */
+  function letGoOfUpstream(): void {
+    upstream?.removeListener("error", onUpstreamGone);
     upstream?.removeListener("close", onUpstreamGone);
-    upstream?.destroy();
   }
 
-  function detach(): void {
-    onHeld = () => {};
-    clearTimeout(deadline);
-    client.removeListener("data", onData);
-    client.removeListener("end", onEnd);
-    client.removeListener("close", onGone);
+  /** The boundary for bugs: this tunnel dies, the process lives. */
+  function guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      context.log.problem({ message: "a tunnel failed", error });
+      if (over) return;
+      if (tunnelOpen) close("proxy", "proxy_internal_error");
+      else fail("proxy_internal_error", "this is a fault of the proxy");
+    }
   }
-}
-
-/** The label of `sni_inspections_total`: what was found, whether or not report mode let it pass. */
-function inspectionOf(verdict: Allow | Denial, hello: FinalHello): SniResult {
-  const denial = verdict.kind === "deny" ? verdict : verdict.would;
-  const found = sniResults.find((result) => result === denial?.reason);
-  if (found !== undefined) return found;
-  if (hello.kind !== "hello" || hello.serverName === null) return "ok_no_sni";
-  return hello.ech ? "ok_ech" : "ok";
 }

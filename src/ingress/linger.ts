@@ -8,12 +8,13 @@ export const lingerBytes = 256 * 1024;
 
 /**
  * Sends `bytes`, ends our side, then reads and discards until the client ends its own, at most `lingerBytes` and
- * `lingerMs`, and destroys. Takes the socket over: the caller removes its own listeners first. `closed` is called once.
+ * `lingerMs`, and destroys. Takes the socket over: the caller removes its own listeners first. `closed` is called once,
+ * and never before this has returned.
  */
 export function endAndLinger(socket: Socket, bytes: Uint8Array | undefined, closed: () => void): void {
   socket.on("error", () => socket.destroy());
   if (socket.destroyed) {
-    closed();
+    queueMicrotask(closed);
     return;
   }
   let discarded = 0;

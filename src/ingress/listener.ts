@@ -7,7 +7,7 @@ import type { ClosedBy } from "../record/event.ts";
 import type { Malformation } from "../wire/refusal.ts";
 import { type RequestHead, readHead } from "../wire/request-head.ts";
 import { handleConnect } from "./connect.ts";
-import { type Connection, clientOf, createConnection } from "./connection.ts";
+import { type Connection, clientOf, createConnection, takeTurn } from "./connection.ts";
 import type { ConnectionCounts } from "./connection-counts.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
@@ -28,6 +28,8 @@ export type Listener = {
 const lateHeadCheckMs = 500;
 /** Finds peers that vanished without a word, so that their tunnels end before the idle deadline. */
 const tcpKeepAliveMs = 60_000;
+/** Requests that may wait behind the one that is served; package managers send up to ten. */
+const maxPipelined = 100;
 
 /** Creates a listener of kind `proxy`. `counts` is shared by all listeners. */
 export function createListener(
@@ -79,12 +81,7 @@ export function createListener(
     if (refusedBy === undefined) return;
     context.metrics.limitRejected(refusedBy);
     connection.refused = true;
-    const exchange = openExchange(context, connection, "http", "");
-    const denial = denyOutright("limit_exceeded");
-    exchange.note(denial);
-    exchange.event.status = 503;
-    refuseSocket(context, socket, refusalOfDenial(denial, exchange.event), undefined, () => {});
-    exchange.end(undefined, "proxy");
+    guard(connection, () => refuseConnection(connection));
   }
 
   /** The first of the client's groups that has a limit of its own decides. */
@@ -98,19 +95,24 @@ export function createListener(
   }
 
   function onRequest(request: IncomingMessage, response: ServerResponse): void {
+    request.on("error", () => {});
+    response.on("error", () => {});
     const connection = connections.get(request.socket);
     if (connection === undefined || connection.refused) {
-      request.socket.destroy();
+      request.resume();
       return;
     }
-    connection.exchanges += 1;
-    guard(connection, () => {
-      handleRequest(context, forward, connection, request, response, () => {
-        connection.exchanges -= 1;
-        if (connection.exchanges > 0) return;
-        if (context.isDraining()) server.closeIdleConnections();
-        connection.whenIdle?.();
-        connection.whenIdle = undefined;
+    if (connection.waiting.length >= maxPipelined) {
+      connection.refused = true;
+      takeTurn(connection, () => guard(connection, () => refuseConnection(connection)));
+      return;
+    }
+    takeTurn(connection, (done) => {
+      guard(connection, () => {
+        handleRequest(context, forward, connection, request, response, () => {
+          done();
+          if (!connection.busy && context.isDraining()) server.closeIdleConnections();
+        });
       });
     });
   }
@@ -123,16 +125,19 @@ export function createListener(
   function onUpgrade(request: IncomingMessage, socket: Socket, early: Buffer): void {
     const head = headOf(request);
     const reading = readHead(head, limits.fields);
-    const isPlain = reading.kind === "head" && !(request.method === "GET" && reading.upgrade === "websocket");
-    begin(socket, (connection) => {
-      if (isPlain && request.httpVersion === "1.1") return readAgain(connection, request, early);
-      track((closed) => handleWebSocket(context, connection, head, early, closed));
+    // HTTP/1.0 has no Upgrade, and whoever sends the field means nothing by it (RFC 9110 section 7.8).
+    const asks = request.method === "GET" && request.httpVersion === "1.1";
+    const isPlain = reading.kind === "head" && !(asks && reading.upgrade === "websocket");
+    begin(socket, (connection, done) => {
+      if (!isPlain) return track((closed) => handleWebSocket(context, connection, head, early, closed));
+      done();
+      readAgain(connection, request, early);
     });
   }
 
   /** A bodiless request with another Upgrade goes on without it: back to the parser, with the field taken out. */
   function readAgain({ socket }: Connection, request: IncomingMessage, early: Buffer): void {
-    const lines = [`${request.method} ${request.url} HTTP/1.1`];
+    const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];
     for (let i = 0; i + 1 < request.rawHeaders.length; i += 2) {
       if (request.rawHeaders[i]?.toLowerCase() === "upgrade") continue;
       lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);
@@ -144,15 +149,14 @@ export function createListener(
   }
 
   /** Tunnels begin when the exchanges before them on the connection are over: answers keep their order. */
-  function begin(socket: Socket, start: (connection: Connection) => void): void {
+  function begin(socket: Socket, start: (connection: Connection, done: () => void) => void): void {
     const connection = connections.get(socket);
     if (connection === undefined || connection.refused) {
-      socket.destroy();
+      // Whoever has refused the connection closes it, after the answers that are still to come.
+      socket.resume();
       return;
     }
-    const run = (): void => guard(connection, () => start(connection));
-    if (connection.exchanges > 0) connection.whenIdle = run;
-    else run();
+    takeTurn(connection, (done) => guard(connection, () => start(connection, done)));
   }
 
   function track(start: (closed: () => void) => { readonly close: (closedBy: ClosedBy) => void }): void {
@@ -174,18 +178,20 @@ export function createListener(
     }
   }
 
-  function onClientError(error: Error & { code?: string }, socket: Socket): void {
+  function onClientError(error: ParserError, socket: Socket): void {
     const connection = connections.get(socket);
-    if (connection === undefined || connection.refused) return;
-    const how = malformationOf(error.code ?? "");
-    if (how === undefined || !socket.writable) {
+    const how = malformationOf(error);
+    if (connection === undefined || how === undefined || !socket.writable) {
       socket.destroy();
       return;
     }
+    if (connection.onBrokenBody?.() === true) {
+      connection.refused = true;
+      return;
+    }
+    if (connection.refused) return;
     connection.refused = true;
-    if (connection.exchanges === 0) return refuseHead(connection, how);
-    if (connection.onBrokenBody?.() === true) return;
-    connection.whenIdle = () => refuseHead(connection, how);
+    takeTurn(connection, () => guard(connection, () => refuseHead(connection, how)));
   }
 
   function refuseHead(connection: Connection, how: Malformation): void {
@@ -196,6 +202,16 @@ export function createListener(
     if (how === "head_timeout") context.metrics.limitRejected("head_timeout");
     if (how === "head_too_large") context.metrics.limitRejected("head");
     refuseSocket(context, connection.socket, refusal, undefined, () => {});
+    exchange.end(undefined, "proxy");
+  }
+
+  /** Over a limit: of connections, or of requests on one of them. */
+  function refuseConnection(connection: Connection): void {
+    const exchange = openExchange(context, connection, "http", "");
+    const denial = denyOutright("limit_exceeded");
+    exchange.note(denial);
+    exchange.event.status = 503;
+    refuseSocket(context, connection.socket, refusalOfDenial(denial, exchange.event), undefined, () => {});
     exchange.end(undefined, "proxy");
   }
 
@@ -235,11 +251,13 @@ function headOf({ method = "", url = "", httpVersion, rawHeaders }: IncomingMess
   return { method, url, httpVersion, rawFields: rawHeaders };
 }
 
+type ParserError = Error & { readonly code?: string; readonly reason?: string };
+
 /** What Node's parser found wrong; undefined where nobody is left to be told. */
-function malformationOf(code: string): Malformation | undefined {
+function malformationOf({ code = "", reason }: ParserError): Malformation | undefined {
   if (code === "HPE_HEADER_OVERFLOW") return "head_too_large";
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "head_timeout";
-  if (code === "HPE_INVALID_VERSION") return "version_unsupported";
+  if (code === "HPE_INVALID_VERSION" && reason === "Invalid HTTP version") return "version_unsupported";
   if (code === "HPE_INVALID_EOF_STATE") return undefined;
   return code.startsWith("HPE_") ? "bad_request" : undefined;
 }

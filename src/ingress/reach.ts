@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { ConnectTo } from "../config/settings.ts";
 import { type Admission, type Destination, admit, admitLiteral, admitRouted, isLoop } from "../egress/admit.ts";
-import { connectionAttemptDelayMs, dial } from "../egress/dial.ts";
+import { type DialFailure, type DialResult, connectionAttemptDelayMs, dial } from "../egress/dial.ts";
 import type { Resolution } from "../egress/resolver.ts";
 import type { Authority } from "../names/authority.ts";
 import type { Permit } from "../policy/verdict.ts";
@@ -35,14 +35,22 @@ export function reach(
     if (admission.admitted.length === 0) return finish({ kind: "denied" });
     const { dialTimeoutMs } = context.settings.limits;
     const options = { timeoutMs: dialTimeoutMs, attemptDelayMs: connectionAttemptDelayMs, onread: undefined };
-    cancelDial = dial(admission.admitted, options, (result) => {
-      context.metrics.dial(result.kind === "connected" ? "ok" : result.outcome, result.dialMs / 1000);
-      finish(result.kind === "connected" ? result : failed(result.outcome, "the connection to the origin failed"));
-    }).cancel;
+    const onDone = (result: DialResult): void => {
+      const socket = result.kind === "connected" ? result.socket : undefined;
+      guard(() => onDialled(result), socket);
+    };
+    cancelDial = dial(admission.admitted, options, onDone).cancel;
+  };
+  const onDialled = (result: DialResult): void => {
+    context.metrics.dial(result.kind === "connected" ? "ok" : result.outcome, result.dialMs / 1000);
+    if (result.kind === "connected") return finish(result);
+    if (result.outcome === "connection_timeout") context.metrics.limitRejected("dial_timeout");
+    finish(failed(result.outcome, dialSentences[result.outcome]));
   };
   const onResolution = (resolution: Resolution): void => {
     if (cancelled) return;
-    if (resolution.kind === "dns_error") finish(failed("dns_error", `the name could not be resolved (${resolution.detail})`));
+    if (resolution.kind === "dns_error")
+      finish(failed("dns_error", `the name could not be resolved (${resolution.detail})`));
     else if (resolution.kind === "dns_timeout") finish(failed("dns_timeout", "the name was not resolved in time"));
     else open(admit(permit, resolution.addresses, target.port, context.findOwnListener));
   };
@@ -56,16 +64,27 @@ export function reach(
   const start = (): void => {
     const { host, port } = target;
     const route = context.settings.connectTo.find((entry) => routes(entry, target));
-    if (route !== undefined) return open(admitRouted(permit, route.address, route.toPort ?? port, context.findOwnListener));
+    if (route !== undefined)
+      return open(admitRouted(permit, route.address, route.toPort ?? port, context.findOwnListener));
     if (host.kind === "address") return open(admitLiteral(permit, host.address, port, context.findOwnListener));
     const cached = context.resolver.cached(host.name);
     if (cached !== undefined) return onResolution(cached);
-    void context.resolver.resolve(host.name).then(onResolution);
+    void context.resolver.resolve(host.name).then((resolution) => guard(() => onResolution(resolution)));
+  };
+  /** What is called back here has no caller who could answer for a bug. `socket` would have nobody left who owns it. */
+  const guard = (step: () => void, socket?: Socket): void => {
+    try {
+      step();
+    } catch (error) {
+      context.log.problem({ message: "an origin could not be reached", error });
+      socket?.destroy();
+      finish(failed("proxy_internal_error", "this is a fault of the proxy"));
+    }
   };
 
   // Never before `reach` has returned: the caller holds the handle when it is called back.
   queueMicrotask(() => {
-    if (!cancelled) start();
+    if (!cancelled) guard(start);
   });
   return {
     cancel: () => {
@@ -74,6 +93,15 @@ export function reach(
     },
   };
 }
+
+const dialSentences: Readonly<Record<DialFailure, string>> = {
+  connection_refused: "the origin refused the connection",
+  connection_terminated: "the origin broke the connection off",
+  connection_timeout: "the origin did not answer in time",
+  connection_limit_reached: "the proxy has no socket left",
+  destination_ip_unroutable: "no route leads to the origin",
+  proxy_internal_error: "the connection to the origin failed",
+};
 
 function failed(failure: Failure, detail: string): Reached {
   return { kind: "failed", failure, detail };

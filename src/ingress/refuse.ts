@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { explainDenial } from "../policy/explain.ts";
 import type { Denial } from "../policy/verdict.ts";
 import type { Exchange } from "../record/event.ts";
+import { fieldValues } from "../wire/fields.ts";
 import {
   type Failure,
   type Malformation,
@@ -14,8 +15,10 @@ import {
   refusalBytes,
   renderRefusal,
 } from "../wire/refusal.ts";
+import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
-import { endAndLinger, lingerBytes, lingerMs } from "./linger.ts";
+import { endLastResponse } from "./last-response.ts";
+import { endAndLinger } from "./linger.ts";
 
 /** The refusal of a denial that `exchange` has noted. */
 export function refusalOfDenial(denial: Denial, exchange: Exchange): Refusal {
@@ -34,6 +37,12 @@ export function refusalOfFailure(failure: Failure, detail: string, exchange: Exc
   return refuseFailure(failure, [`Allowed, but failed: ${describe(exchange)}.`, `${failure}: ${detail}.`]);
 }
 
+/** The refusal of a request body that cannot be read, after the request itself was judged. */
+export function refusalOfBrokenBody(): Refusal {
+  const refusal = refuseMalformed("bad_request", "", ["Refused: the request body is malformed."]);
+  return { ...refusal, reason: undefined, denial: undefined };
+}
+
 /** Writes a refusal to a socket and closes it so that the refusal is read. `closed` is called once. */
 export function refuseSocket(
   context: IngressContext,
@@ -46,34 +55,18 @@ export function refuseSocket(
   endAndLinger(socket, refusalBytes(message), closed);
 }
 
-/**
- * Writes a refusal through a response. The whole message is written at once; the response is ended, and with it the
- * connection closed, only when the rest of the request was read and thrown away, or after `lingerBytes` and `lingerMs`:
- * closing earlier would reset the connection under a client that is still sending, which then never sees the answer.
- */
-export function refuseResponse(context: IngressContext, response: ServerResponse, refusal: Refusal): void {
-  const request = response.req;
-  const message = renderRefusal(refusal, request.headers.accept, context.settings.denials.explain);
+/** Writes a refusal through a response, which is the last on its connection. */
+export function refuseResponse(
+  context: IngressContext,
+  connection: Connection,
+  response: ServerResponse,
+  refusal: Refusal,
+): void {
+  const accept = fieldValues(response.req.rawHeaders, "accept")[0];
+  const message = renderRefusal(refusal, accept, context.settings.denials.explain);
   response.sendDate = false;
   response.writeHead(message.status, message.reasonPhrase, [...message.fields]);
-  if (request.complete) {
-    response.end(message.body);
-    return;
-  }
-  response.write(message.body);
-  let discarded = 0;
-  const finish = (): void => {
-    clearTimeout(deadline);
-    response.end();
-  };
-  const deadline = setTimeout(finish, lingerMs);
-  request.on("data", (chunk: Buffer) => {
-    discarded += chunk.length;
-    if (discarded > lingerBytes) request.pause();
-  });
-  request.once("end", finish);
-  request.once("close", finish);
-  request.resume();
+  endLastResponse(connection, response, message.body);
 }
 
 function describe({ kind, method, host, port, path, clientAddress }: Exchange): string {

@@ -1,29 +1,60 @@
 /** Is a response head one that may be passed on? Node's parser has refused most of what is broken; this is the rest. */
 import type { IncomingMessage } from "node:http";
-import { type RawFields, fieldValues } from "../wire/fields.ts";
+import { type RawFields, fieldValues, forwardedResponseFields } from "../wire/fields.ts";
 
 export type ResponseHeadReading =
-  | { readonly kind: "head"; readonly status: number; readonly fields: RawFields }
+  | { readonly kind: "head"; readonly status: number; readonly phrase: string; readonly fields: RawFields }
   | { readonly kind: "malformed"; readonly detail: string };
 
 /** interface.md, "Refusals": more 1xx responses than this are an attack, not news. */
 export const maxInterimResponses = 16;
 
-/** Judges the final head of an origin (RFC 9112 section 6, threats.md section 4). */
-export function judgeResponseHead(response: IncomingMessage): ResponseHeadReading {
-  const { statusCode: status = 0, rawHeaders } = response;
+/** Node's client keeps a little more than that of a response, and drops the rest without a word. */
+const maxFields = 999;
+
+/**
+ * Judges the final head of an origin (RFC 9112 section 6, threats.md section 4). `fields` are those for the client:
+ * end-to-end, with our Via, and a Date where the origin gave none (RFC 9110 section 6.6.1).
+ */
+export function judgeResponseHead(response: IncomingMessage, pseudonym: string, nowMs: number): ResponseHeadReading {
+  const { statusCode: status = 0, statusMessage: phrase = "", rawHeaders, httpVersion } = response;
   if (status < 200 || status > 599) return malformed("the origin's status is none");
   if (status === 407) return malformed("the origin asks for proxy credentials");
+  if (httpVersion !== "1.1" && httpVersion !== "1.0") return malformed("the origin speaks another version of HTTP");
+  if (rawHeaders.length / 2 > maxFields) return malformed("the origin's response has too many fields");
+  if (!isText(phrase)) return malformed("the origin's reason phrase holds control characters");
   const codings = fieldValues(rawHeaders, "transfer-encoding");
   if (codings.length > 1 || (codings.length === 1 && codings[0]?.trim().toLowerCase() !== "chunked")) {
     return malformed("the origin uses a transfer coding other than chunked");
   }
   const lengths = fieldValues(rawHeaders, "content-length");
-  if (lengths.length > 1 || (lengths.length === 1 && codings.length === 1)) return malformed("the origin's framing is ambiguous");
-  return { kind: "head", status, fields: status === 204 ? withoutLength(rawHeaders) : rawHeaders };
+  if (lengths.length > 1 || (lengths.length === 1 && codings.length === 1)) {
+    return malformed("the origin's framing is ambiguous");
+  }
+  // A 204 has no Content-Length (RFC 9110 section 8.6).
+  const own = status === 204 ? withoutLength(rawHeaders) : rawHeaders;
+  const fields = [...forwardedResponseFields(own, `${httpVersion} ${pseudonym}`)];
+  if (fieldValues(own, "date").length === 0) fields.push("Date", new Date(nowMs).toUTCString());
+  return { kind: "head", status, phrase, fields };
 }
 
-/** A 204 has no Content-Length (RFC 9110 section 8.6). */
+/** The fields of a 1xx for the client: a 101 by what follows it, every 1xx by RFC 9110 section 8.6, has no length. */
+export function interimFields(fields: RawFields, pseudonym: string): RawFields {
+  return forwardedResponseFields(withoutLength(fields), `1.1 ${pseudonym}`);
+}
+
+/** A response head as bytes, for sockets that no HTTP server writes to. */
+export function responseHeadBytes(status: number, phrase: string, fields: RawFields): Buffer {
+  const lines = [`HTTP/1.1 ${status} ${isText(phrase) ? phrase : ""}`];
+  for (let i = 0; i + 1 < fields.length; i += 2) lines.push(`${fields[i]}: ${fields[i + 1]}`);
+  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+}
+
+/** What a reason phrase may hold (RFC 9112 section 4). */
+function isText(phrase: string): boolean {
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(phrase);
+}
+
 function withoutLength(fields: RawFields): RawFields {
   const kept: string[] = [];
   for (let i = 0; i + 1 < fields.length; i += 2) {

@@ -1,33 +1,37 @@
 /**
- * A WebSocket over plain HTTP: an absolute-form GET with `Upgrade: websocket`, judged like any request, then a tunnel.
+ * A WebSocket over plain HTTP: an absolute-form GET with `Upgrade: websocket`, judged like any request, then a tunnel:
+ *
+ *   deciding ──► reaching ──► asking ──► spliced ──► closed
+ *      │ 4xx/403     │ 502/504   │ 502/504, or the origin's own answer, then closed
+ *
  * Until the origin's 101 the socket still speaks HTTP: what the client sends early is held, and only relayed after it.
+ * This file owns the client's socket until `egress/splice` does, and has four ways out: `tell` (a refusal), `endClient`
+ * (the origin's answer), `breakOff`, and the end of the splice. Deadlines: dial; `response_head_timeout`; then
+ * `body_idle_timeout` for an answer, the rule's `idle_timeout` for a tunnel. What is held is capped like a hello.
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { resetSocket } from "../egress/reset.ts";
 import { splice } from "../egress/splice.ts";
 import { requestUpgrade } from "../egress/upgrade.ts";
-import { type Authority, formatAuthority, parseAuthority } from "../names/authority.ts";
-import { sameHost } from "../names/hostname.ts";
-import { denyAddress } from "../policy/decide-hello.ts";
-import { decideTarget } from "../policy/decide.ts";
-import type { Allow } from "../policy/verdict.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { type RawFields, fieldValues, forwardedRequestFields, forwardedResponseFields, namesInVia } from "../wire/fields.ts";
-import { parseRange } from "../wire/range.ts";
+import { type RawFields, fieldValues } from "../wire/fields.ts";
 import type { Failure, Outcome, Refusal } from "../wire/refusal.ts";
-import { type RequestHead, readHead } from "../wire/request-head.ts";
-import { parseRequestTarget } from "../wire/request-target.ts";
-import { type Connection, clientOf, isAdmitted } from "./connection.ts";
+import type { RequestHead } from "../wire/request-head.ts";
+import { type Admitted, admitReached, admitRequest } from "./admission.ts";
+import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
-import { denyOutright, openExchange } from "./exchange.ts";
+import { openExchange } from "./exchange.ts";
 import { endAndLinger } from "./linger.ts";
 import { type Reached, reach } from "./reach.ts";
-import { refusalOfDenial, refusalOfFailure, refusalOfMalformed, refuseSocket } from "./refuse.ts";
-import { judgeResponseHead } from "./response-head.ts";
+import { readAhead } from "./read-ahead.ts";
+import { refusalOfFailure, refuseSocket } from "./refuse.ts";
+import { interimFields, judgeResponseHead, responseHeadBytes } from "./response-head.ts";
 
-const httpPort = 80;
-
-/** Handles one handshake and the tunnel behind it. Calls `closed` when the client socket is closed or about to be. */
+/**
+ * Handles one handshake and the tunnel behind it. Calls `closed` once, when the client's socket is closed or about to
+ * be, and never before this has returned.
+ */
 export function handleWebSocket(
   context: IngressContext,
   connection: Connection,
@@ -39,90 +43,51 @@ export function handleWebSocket(
   const { limits } = context.settings;
   const exchange = openExchange(context, connection, "http", request.method);
   const { event, ruleset } = exchange;
+  const sent = readAhead(client, early, limits.helloBytes, guard);
 
-  let held = early;
   let stopUpstream = (): void => {};
+  let deadline: NodeJS.Timeout | undefined;
+  let answering = false;
   let finished = false;
   let tunnelOpen = false;
   let spliced: { readonly close: () => void } | undefined;
 
-  const onData = (chunk: Buffer): void => {
-    held = Buffer.concat([held, chunk]);
-    if (held.length > limits.helloBytes) client.pause();
-  };
-  const onGone = (): void => finish("client_aborted", "client");
-  client.on("error", onGone);
-  client.on("close", onGone);
-  client.on("data", onData);
-
-  decide();
+  client.on("error", onClientGone);
+  client.on("close", onClientGone);
+  guard(decide);
   return {
     close: (closedBy) => {
-      if (spliced === undefined) return finish("connection_terminated", closedBy);
+      if (spliced === undefined) return breakOff("ok", closedBy);
       event.closedBy = closedBy;
       spliced.close();
     },
   };
 
   function decide(): void {
-    const { rawFields } = request;
-    const reading = readHead(request, limits.fields);
-    if (reading.kind === "malformed") return refuseHead(reading.detail);
-    const target = parseRequestTarget(request.method, request.url);
-    if (target.kind === "malformed") return refuseHead(`the request target ${target.detail}`);
-    exchange.aim(target.authority);
-    event.path = target.path;
-    const named = parseAuthority(reading.host ?? "", httpPort);
-    if (named === undefined) return refuseHead("the Host field is malformed");
-    if (namesInVia(rawFields, context.via)) return fail("proxy_loop_detected", "this proxy stands in Via already");
-    if (context.isDraining()) return fail("connection_limit_reached", "the proxy is shutting down");
-    const range = parseRange(fieldValues(rawFields, "range")).kind;
-    event.rangeKind = range;
-    const identity = clientOf(connection, ruleset);
-    const facts = {
-      kind: "http",
-      ...target.authority,
-      hostAgrees: sameHost(named.host, target.authority.host) && named.port === target.authority.port,
-      listenerAdmits: isAdmitted(connection, ruleset),
-      http: { method: request.method, path: target.path, range, websocket: true },
-    } as const;
-    const verdict = decideTarget(ruleset, identity, facts, context.now());
-    exchange.note(verdict);
-    if (verdict.kind === "deny") return tell(refusalOfDenial(verdict, event), undefined);
-    const onDone = (reached: Reached): void => onReached(verdict, target.authority, target.path, reached);
-    stopUpstream = reach(context, verdict.permit, target.authority, onDone).cancel;
+    const admission = admitRequest(context, connection, exchange, request, true);
+    if (admission.kind === "refused") return tell(admission.refusal, admission.outcome);
+    const { allow, target } = admission;
+    const onDone = (reached: Reached): void => guard(() => onReached(admission, reached));
+    stopUpstream = reach(context, allow.permit, target, onDone).cancel;
   }
 
-  function onReached(allow: Allow, target: Authority, path: string, reached: Reached): void {
-    if (reached.kind === "failed") return fail(reached.failure, reached.detail);
-    if (reached.kind === "denied") {
-      const denial = denyAddress(allow);
-      exchange.note(denial);
-      return tell(refusalOfDenial(denial, event), undefined);
-    }
-    exchange.conclude();
-    event.dialMs = reached.dialMs;
-    event.upstream = reached.destination.address;
-    event.upstreamPort = reached.destination.port;
-    const fields = forwardedRequestFields(request.rawFields, {
-      stripRange: allow.rule?.rule.range === "strip",
-      via: `1.1 ${context.via}`,
-    });
-    const head = { path, host: formatAuthority(target, httpPort), fields };
-    stopUpstream = requestUpgrade(reached.socket, head, limits.responseHeadTimeoutMs, {
-      onSwitched: (answer, upstream, behind) => onSwitched(allow, answer, upstream, behind),
-      onResponse,
-      onFailure: fail,
+  function onReached(admitted: Admitted, reached: Reached): void {
+    const socket = admitReached(exchange, admitted.allow, reached);
+    if ("kind" in socket) return tell(socket.refusal, socket.outcome);
+    stopUpstream = requestUpgrade(socket, admitted, limits.responseHeadTimeoutMs, {
+      onSwitched: (answer, upstream, behind) => guard(() => onSwitched(admitted, answer, upstream, behind)),
+      onResponse: (answer) => guard(() => onResponse(answer)),
+      onFailure: (failure, detail) => guard(() => fail(failure, detail)),
     }).abort;
   }
 
-  function onSwitched(allow: Allow, answer: RawFields, upstream: Socket, behind: Buffer): void {
-    detach();
+  function onSwitched({ allow }: Admitted, answer: RawFields, upstream: Socket, behind: Buffer): void {
+    letGoOfClient();
     event.status = 101;
-    const fields = forwardedResponseFields(answer, `1.1 ${context.via}`);
-    client.write(headBytes("101 Switching Protocols", [...fields, "Connection", "Upgrade", "Upgrade", "websocket"]));
+    const fields = [...interimFields(answer, context.via), "Connection", "Upgrade", "Upgrade", "websocket"];
+    client.write(Buffer.concat([responseHeadBytes(101, "Switching Protocols", fields), behind]));
     event.bytesDown += behind.length;
-    if (behind.length > 0) client.write(behind);
+    const held = sent.held();
     event.bytesUp += held.length;
     if (held.length > 0) upstream.write(held);
     tunnelOpen = true;
@@ -131,83 +96,102 @@ export function handleWebSocket(
       idleTimeoutMs: allow.rule?.idleTimeoutMs ?? ruleset.defaultIdleTimeoutMs,
       onBytesUp: (bytes) => (event.bytesUp += bytes),
       onBytesDown: (bytes) => (event.bytesDown += bytes),
-      done: (end) => settle(end.outcome, event.closedBy ?? end.closedBy),
+      done: (end) => {
+        conclude(end.outcome, event.closedBy ?? end.closedBy);
+        closed();
+      },
     });
   }
 
   /** The origin refused to switch: its answer goes down, delimited by the end of the connection, and that is all. */
   function onResponse(upstream: IncomingMessage): void {
-    const reading = judgeResponseHead(upstream);
+    const reading = judgeResponseHead(upstream, context.via, context.now());
     if (reading.kind === "malformed") return fail("http_protocol_error", reading.detail);
-    event.status = reading.status;
-    const fields = forwardedResponseFields(reading.fields, `${upstream.httpVersion} ${context.via}`);
-    const phrase = (upstream.statusMessage ?? "").replace(/[^\t\x20-\x7e\x80-\xff]/g, "");
-    client.removeListener("data", onData);
-    client.write(headBytes(`${reading.status} ${phrase}`, [...fields, "Connection", "close"]));
-    const deadline = setTimeout(() => finish("idle_timeout", "idle"), limits.bodyIdleTimeoutMs);
-    client.once("close", () => clearTimeout(deadline));
+    const { status, phrase, fields } = reading;
+    event.status = status;
+    answering = true;
+    sent.stop();
+    client.write(responseHeadBytes(status, phrase, [...fields, "Connection", "close"]));
+    deadline = setTimeout(() => guard(onBodyIdle), limits.bodyIdleTimeoutMs);
     client.on("drain", () => upstream.resume());
     upstream.on("data", (chunk: Buffer) => {
-      deadline.refresh();
+      deadline?.refresh();
       event.bytesDown += chunk.length;
       if (!client.write(chunk)) upstream.pause();
     });
+    upstream.on("end", () => (upstream.complete ? endClient() : breakOff("http_response_incomplete", "upstream")));
     upstream.on("close", () => {
-      if (!upstream.complete) return finish("http_response_incomplete", "upstream");
-      detach();
-      endAndLinger(client, undefined, closed);
-      settleWith("ok", "upstream");
+      if (!upstream.complete) breakOff("http_response_incomplete", "upstream");
     });
   }
 
-  function refuseHead(detail: string): void {
-    exchange.note(denyOutright("bad_request"));
-    tell(refusalOfMalformed("bad_request", detail, event), undefined);
+  function onBodyIdle(): void {
+    context.metrics.limitRejected("body_idle_timeout");
+    breakOff("idle_timeout", "idle");
   }
 
   function fail(failure: Failure, detail: string): void {
+    if (answering)
+      return breakOff(failure === "connection_terminated" ? "http_response_incomplete" : failure, "upstream");
+    if (failure === "http_response_timeout") context.metrics.limitRejected("response_head_timeout");
     tell(refusalOfFailure(failure, detail, event), failure);
   }
 
   function tell(refusal: Refusal, outcome: Outcome | undefined): void {
     if (finished) return;
-    detach();
     event.status = refusal.status;
+    letGoOfClient();
     refuseSocket(context, client, refusal, fieldValues(request.rawFields, "accept")[0], closed);
-    settleWith(outcome, "proxy");
+    conclude(outcome, "proxy");
   }
 
-  /** Breaks off: a reset, so that what has been read so far is not taken for the whole. */
-  function finish(outcome: Outcome, closedBy: ClosedBy): void {
+  function endClient(): void {
     if (finished) return;
-    detach();
-    client.resetAndDestroy();
-    settleWith(outcome, closedBy);
-    closed();
+    letGoOfClient();
+    endAndLinger(client, undefined, closed);
+    conclude("ok", "upstream");
   }
 
-  function settleWith(outcome: Outcome | undefined, closedBy: ClosedBy): void {
+  /** A reset, so that what has been read so far is not taken for the whole. */
+  function breakOff(outcome: Outcome, closedBy: ClosedBy): void {
+    if (finished) return;
+    letGoOfClient();
+    resetSocket(client);
+    conclude(outcome, closedBy);
+    queueMicrotask(closed);
+  }
+
+  function onClientGone(): void {
+    breakOff("client_aborted", "client");
+  }
+
+  /** The last step of every way out. */
+  function conclude(outcome: Outcome | undefined, closedBy: ClosedBy): void {
     finished = true;
+    clearTimeout(deadline);
     stopUpstream();
-    exchange.end(outcome, closedBy);
-  }
-
-  function settle(outcome: Outcome, closedBy: ClosedBy): void {
-    finished = true;
     if (tunnelOpen) context.metrics.tunnelClosed();
     tunnelOpen = false;
     exchange.end(outcome, closedBy);
-    closed();
   }
 
-  function detach(): void {
-    client.removeListener("data", onData);
-    client.removeListener("close", onGone);
+  /** The listener has left one for errors behind. */
+  function letGoOfClient(): void {
+    sent.stop();
+    client.removeListener("error", onClientGone);
+    client.removeListener("close", onClientGone);
   }
-}
 
-function headBytes(statusLine: string, fields: RawFields): Buffer {
-  const lines = [`HTTP/1.1 ${statusLine}`];
-  for (let i = 0; i + 1 < fields.length; i += 2) lines.push(`${fields[i]}: ${fields[i + 1]}`);
-  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+  /** The boundary for bugs: this exchange ends, the process lives. */
+  function guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      context.log.problem({ message: "a WebSocket failed", error });
+      if (finished) return;
+      if (spliced !== undefined) spliced.close();
+      else if (event.status !== 0) breakOff("proxy_internal_error", "proxy");
+      else fail("proxy_internal_error", "this is a fault of the proxy");
+    }
+  }
 }

@@ -11,14 +11,27 @@ export type RequestHead = {
 };
 
 /** How the body is delimited. A GET with `Content-Length: 0` is bodiless: Delivery Optimization sends nothing else. */
-export type Framing = { readonly kind: "none" } | { readonly kind: "length"; readonly bytes: number } | { readonly kind: "chunked" };
+export type Framing =
+  | { readonly kind: "none" }
+  | { readonly kind: "length"; readonly bytes: number }
+  | { readonly kind: "chunked" };
 
 export type HeadReading =
-  | { readonly kind: "head"; readonly framing: Framing; readonly host: string | undefined; readonly upgrade: string | undefined }
+  | {
+      readonly kind: "head";
+      readonly framing: Framing;
+      readonly host: string | undefined;
+      readonly upgrade: string | undefined;
+    }
   | { readonly kind: "malformed"; readonly problem: HeadProblem; readonly detail: string };
 
 /** Which line of the table of refusals a bad head falls under. */
-export type HeadProblem = "bad_request" | "too_many_fields" | "coding_unknown" | "version_unsupported" | "expectation_failed";
+export type HeadProblem =
+  | "bad_request"
+  | "too_many_fields"
+  | "coding_unknown"
+  | "version_unsupported"
+  | "expectation_failed";
 
 /**
  * Judges a head before its target is looked at. Node's parser has refused bare CR and LF, folded lines, bad names and
@@ -26,18 +39,21 @@ export type HeadProblem = "bad_request" | "too_many_fields" | "coding_unknown" |
  */
 export function readHead(head: RequestHead, maxFields: number): HeadReading {
   const { rawFields, httpVersion } = head;
-  if (httpVersion !== "1.1" && httpVersion !== "1.0") return bad("version_unsupported", "HTTP/1.0 and HTTP/1.1 are spoken here");
+  if (httpVersion !== "1.1" && httpVersion !== "1.0")
+    return bad("version_unsupported", "HTTP/1.0 and HTTP/1.1 are spoken here");
   if (rawFields.length / 2 > maxFields) return bad("too_many_fields", `more than ${maxFields} fields`);
   const hosts = fieldValues(rawFields, "host");
   if (hosts.length > 1) return bad("bad_request", "two Host fields");
-  if (hosts.length === 0 && httpVersion === "1.1" && head.method !== "CONNECT") return bad("bad_request", "no Host field");
+  if (hosts.length === 0 && httpVersion === "1.1" && head.method !== "CONNECT")
+    return bad("bad_request", "no Host field");
   const framing = readFraming(head);
   if ("problem" in framing) return framing;
   const upgrade = fieldValues(rawFields, "upgrade");
   const asked = upgrade.length > 0 && fieldTokens(rawFields, "connection").includes("upgrade");
   if (upgrade.length > 0 && framing.kind !== "none") return bad("bad_request", "Upgrade with a body");
   const expect = fieldTokens(rawFields, "expect");
-  if (expect.some((value) => value !== "100-continue")) return bad("expectation_failed", "an expectation other than 100-continue");
+  if (expect.some((value) => value !== "100-continue"))
+    return bad("expectation_failed", "an expectation other than 100-continue");
   return { kind: "head", framing, host: hosts[0], upgrade: asked ? upgrade.join(",").trim().toLowerCase() : undefined };
 }
 
@@ -51,7 +67,10 @@ function readFraming({ method, httpVersion, rawFields }: RequestHead): Framing |
     if (httpVersion === "1.0") return bad("bad_request", "Transfer-Encoding in HTTP/1.0");
     if (method === "CONNECT") return bad("bad_request", "CONNECT with a body");
     if (codings.length > 1) return bad("bad_request", "two Transfer-Encoding fields");
-    return codings[0]?.toLowerCase() === "chunked" ? { kind: "chunked" } : bad("coding_unknown", "a transfer coding other than chunked");
+    const [coding = ""] = codings;
+    if (coding === "") return bad("bad_request", "an empty Transfer-Encoding");
+    if (coding.toLowerCase() === "chunked") return { kind: "chunked" };
+    return bad("coding_unknown", "a transfer coding other than chunked");
   }
   if (lengths.length > 1) return bad("bad_request", "two Content-Length fields");
   const [length] = lengths;

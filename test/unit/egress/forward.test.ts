@@ -53,14 +53,20 @@ async function forward(upstreamHead: Partial<UpstreamHead>, request: string, ans
       socket.once("connect", () => {
         let abort = (): void => {};
         const outcome = new Promise<Outcome>((settle) => {
-          ({ abort } = forwarder(incoming, response, socket, { ...head, ...upstreamHead }, {
-            onInterim: (status) => interims.push(status),
-            onResponse: (answered) => settle({ kind: "response", response: answered }),
-            onFailure: (failure) => {
-              failures.push(failure);
-              settle({ kind: "failure", failure });
+          ({ abort } = forwarder(
+            incoming,
+            response,
+            socket,
+            { ...head, ...upstreamHead },
+            {
+              onInterim: (status) => interims.push(status),
+              onResponse: (answered) => settle({ kind: "response", response: answered }),
+              onFailure: (failure) => {
+                failures.push(failure);
+                settle({ kind: "failure", failure });
+              },
             },
-          }));
+          ));
         });
         begin({ abort, outcome });
       });
@@ -147,9 +153,12 @@ describe("the answer", () => {
   });
 
   const failures: Readonly<Record<string, readonly [answer: string, failure: string]>> = {
-    "nonsense": ["nonsense\r\n\r\n", "http_protocol_error"],
+    nonsense: ["nonsense\r\n\r\n", "http_protocol_error"],
     "a switch": ["HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", "http_protocol_error"],
-    "a head that is too large": [`HTTP/1.1 200 OK\r\nX: ${"a".repeat(20_000)}\r\n\r\n`, "http_response_header_section_size"],
+    "a head that is too large": [
+      `HTTP/1.1 200 OK\r\nX: ${"a".repeat(20_000)}\r\n\r\n`,
+      "http_response_header_section_size",
+    ],
   };
   test.each(Object.entries(failures))("%s fails once", async (_, [answer, failure]) => {
     const leg = await forward({}, request, answer);
@@ -175,7 +184,15 @@ describe("the answer", () => {
 });
 
 test("what Node says of a broken leg is told in the words of the table", () => {
-  const codes = ["HPE_HEADER_OVERFLOW", "HPE_INVALID_CONSTANT", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EWHATEVER", undefined];
+  const codes = [
+    "HPE_HEADER_OVERFLOW",
+    "HPE_INVALID_CONSTANT",
+    "ECONNRESET",
+    "EPIPE",
+    "ETIMEDOUT",
+    "EWHATEVER",
+    undefined,
+  ];
   const words = codes.map((code) => causeOf(Object.assign(new Error("x"), code === undefined ? {} : { code }))[0]);
   expect(words).toEqual([
     "http_response_header_section_size",

@@ -1,0 +1,155 @@
+/**
+ * The head of a plain HTTP request, WebSocket handshakes included, up to the decision: read, aimed, judged, recorded.
+ * Nothing has left the proxy when it returns.
+ */
+import type { Socket } from "node:net";
+import { type Authority, formatAuthority, parseAuthority } from "../names/authority.ts";
+import { sameHost } from "../names/hostname.ts";
+import { denyAddress } from "../policy/decide-hello.ts";
+import { type RequestFacts, decideTarget } from "../policy/decide.ts";
+import type { Allow, Verdict } from "../policy/verdict.ts";
+import { type RawFields, fieldValues, forwardedRequestFields, namesInVia } from "../wire/fields.ts";
+import { parseRange } from "../wire/range.ts";
+import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
+import { type Framing, type RequestHead, readHead } from "../wire/request-head.ts";
+import { parseRequestTarget } from "../wire/request-target.ts";
+import { type Connection, clientOf, isAdmitted } from "./connection.ts";
+import type { IngressContext } from "./context.ts";
+import { type OpenExchange, denyOutright } from "./exchange.ts";
+import type { Reached } from "./reach.ts";
+import { refusalOfDenial, refusalOfFailure, refusalOfMalformed } from "./refuse.ts";
+
+/** What is to be told to the client in place of an answer; `outcome` is set where policy allowed the request. */
+export type Refused = { readonly kind: "refused"; readonly refusal: Refusal; readonly outcome: Outcome | undefined };
+
+/** An allowed request, and the head that goes to the origin. */
+export type Admitted = {
+  readonly kind: "admitted";
+  readonly allow: Allow;
+  readonly target: Authority;
+  /** Origin form, byte for byte as the client sent it. */
+  readonly path: string;
+  /** The Host field for the origin. */
+  readonly host: string;
+  /** End-to-end fields with our Via, without Host, Content-Length and Expect. */
+  readonly fields: RawFields;
+  readonly framing: Framing;
+  /** OPTIONS with `Max-Forwards: 0`: this proxy is the recipient (RFC 9110 section 7.6.2). */
+  readonly isForProxy: boolean;
+};
+
+const httpPort = 80;
+
+/** Reads and judges a head, and notes everything in the exchange. */
+export function admitRequest(
+  context: IngressContext,
+  connection: Connection,
+  exchange: OpenExchange,
+  head: RequestHead,
+  websocket: boolean,
+): Admitted | Refused {
+  const { event, ruleset } = exchange;
+  const { method, rawFields, httpVersion } = head;
+  const malformed = (how: Malformation, detail: string): Refused => {
+    exchange.note(denyOutright("bad_request"));
+    return { kind: "refused", refusal: refusalOfMalformed(how, detail, event), outcome: undefined };
+  };
+
+  const reading = readHead(head, context.settings.limits.fields);
+  if (reading.kind === "malformed") {
+    if (reading.problem === "too_many_fields") context.metrics.limitRejected("fields");
+    return malformed(reading.problem, reading.detail);
+  }
+  const target = parseRequestTarget(method, head.url);
+  if (target.kind === "malformed") return malformed("bad_request", `the request target ${target.detail}`);
+  const { authority, path } = target;
+  exchange.aim(authority);
+  event.path = path;
+  const named = reading.host === undefined ? authority : parseAuthority(reading.host, httpPort);
+  if (named === undefined) return malformed("bad_request", "the Host field is malformed");
+  const hops = maxForwards(method, rawFields);
+  if (hops === "malformed") return malformed("bad_request", "Max-Forwards is no number");
+  if (namesInVia(rawFields, context.via)) {
+    return failed(exchange, "proxy_loop_detected", "this proxy stands in Via already");
+  }
+  if (context.isDraining()) {
+    context.metrics.limitRejected("draining");
+    return failed(exchange, "connection_limit_reached", "the proxy is shutting down");
+  }
+  const ranges = fieldValues(rawFields, "range");
+  event.range = ranges.length === 0 ? undefined : ranges.join(", ");
+  const range = parseRange(ranges).kind;
+  event.rangeKind = range;
+  const verdict = judge(context, connection, exchange, {
+    kind: "http",
+    ...authority,
+    hostAgrees: sameHost(named.host, authority.host) && named.port === authority.port,
+    listenerAdmits: isAdmitted(connection, ruleset),
+    http: { method, path, range, websocket },
+  });
+  exchange.note(verdict);
+  if (verdict.kind === "deny") {
+    return { kind: "refused", refusal: refusalOfDenial(verdict, event), outcome: undefined };
+  }
+  const stripRange = verdict.rule?.rule.range === "strip";
+  if (range !== "none" && stripRange) event.rangeKind = "stripped";
+  const via = `${httpVersion} ${context.via}`;
+  return {
+    kind: "admitted",
+    allow: verdict,
+    target: authority,
+    path,
+    host: formatAuthority(authority, httpPort),
+    fields: forwardedRequestFields(rawFields, {
+      stripRange,
+      via,
+      maxForwards: hops === undefined ? undefined : hops - 1,
+    }),
+    framing: reading.framing,
+    isForProxy: hops === 0,
+  };
+}
+
+/** Notes where the permit of an admitted request led: the socket, or what the client is told instead. */
+export function admitReached(exchange: OpenExchange, allow: Allow, reached: Reached): Socket | Refused {
+  const { event } = exchange;
+  switch (reached.kind) {
+    case "failed":
+      return failed(exchange, reached.failure, reached.detail);
+    case "denied": {
+      const denial = denyAddress(allow);
+      exchange.note(denial);
+      return { kind: "refused", refusal: refusalOfDenial(denial, event), outcome: undefined };
+    }
+    case "connected":
+      exchange.conclude();
+      event.dialMs = reached.dialMs;
+      event.upstream = reached.destination.address;
+      event.upstreamPort = reached.destination.port;
+      return reached.socket;
+  }
+}
+
+function failed({ event }: OpenExchange, failure: Failure, detail: string): Refused {
+  return { kind: "refused", refusal: refusalOfFailure(failure, detail, event), outcome: failure };
+}
+
+function judge(
+  { metrics, now }: IngressContext,
+  connection: Connection,
+  { ruleset }: OpenExchange,
+  facts: RequestFacts,
+): Verdict {
+  const sampled = metrics.sampleDecision();
+  const startedAt = sampled ? performance.now() : 0;
+  const verdict = decideTarget(ruleset, clientOf(connection, ruleset), facts, now());
+  if (sampled) metrics.observeDecision((performance.now() - startedAt) / 1000);
+  return verdict;
+}
+
+/** Max-Forwards counts for TRACE, which no policy lets in, and OPTIONS; elsewhere it is a field like any other. */
+function maxForwards(method: string, fields: RawFields): number | "malformed" | undefined {
+  const [value, more] = fieldValues(fields, "max-forwards");
+  if (value === undefined || method !== "OPTIONS") return undefined;
+  return more === undefined && /^\d{1,9}$/.test(value) ? Number(value) : "malformed";
+}
