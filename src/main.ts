@@ -54,11 +54,14 @@ const io: Io = {
 try {
   process.exitCode = await runProgram(process.argv.slice(2), io);
 } catch (error) {
-  io.stderr(`sallyport: error: this is a bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  io.stderr(
+    `sallyport: error: this is a bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
   process.exitCode = 1;
 }
 
 function versionOf(manifest: unknown): string {
-  const version = typeof manifest === "object" && manifest !== null && "version" in manifest ? manifest.version : undefined;
+  const version =
+    typeof manifest === "object" && manifest !== null && "version" in manifest ? manifest.version : undefined;
   return typeof version === "string" ? version : "0.0.0";
 }

@@ -69,7 +69,9 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
   const counts: ConnectionCounts = createConnectionCounts(settings.limits.connections);
   const forward = createForwarder();
-  const listeners: readonly Listener[] = settings.listen.map((listener) => createListener(context, listener, counts, forward));
+  const listeners: readonly Listener[] = settings.listen.map((listener) =>
+    createListener(context, listener, counts, forward),
+  );
   const admin: Admin = createAdmin({
     ...settings.admin,
     metrics,

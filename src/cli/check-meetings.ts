@@ -5,7 +5,10 @@ const words = { shadows: "shadows", overrides: "overrides", leaves_open: "leaves
 
 /** Columns: who, what, whom, at which patterns and about what. */
 export function tellMeetings(meetings: readonly Meeting[], hasSite: boolean): readonly (readonly string[])[] {
-  const rows = new Map<string, { readonly cells: readonly string[]; readonly patterns: Set<string>; readonly about: Set<string> }>();
+  const rows = new Map<
+    string,
+    { readonly cells: readonly string[]; readonly patterns: Set<string>; readonly about: Set<string> }
+  >();
   for (const { kind, rule, other, patterns, about } of meetings) {
     const own = rule.fromSite || other.fromSite;
     // How the rows of one vendor's table lie in each other is that pack's affair.

@@ -14,7 +14,7 @@ import type { ExitCode, Io } from "./io.ts";
 import { type PolicyTarget, configuredTarget, diskAt, loadTarget, packsDirOf, targetsOf } from "./policy-target.ts";
 import { counted, sayError, sayHint, sayProblems, table } from "./terminal.ts";
 
-export type CheckOptions = {
+type CheckOptions = {
   readonly config?: string;
   readonly policy?: readonly string[];
   readonly json?: boolean;
@@ -40,7 +40,7 @@ export function configureCheck(command: Command, io: Io, done: (exit: ExitCode) 
 }
 
 /** Exit 0 also on warnings, 1 on warnings with `strict`, 3 where a file is invalid or a test failed. */
-export function runCheck(files: readonly string[], options: CheckOptions, io: Io): ExitCode {
+function runCheck(files: readonly string[], options: CheckOptions, io: Io): ExitCode {
   const report = collectReport(files.length === 0 ? [configuredTarget(options, io)] : targetsOf(files, io), io);
   const exit = exitOf(report, options.strict === true);
   if (options.json === true) io.stdout(`${JSON.stringify(asJson(report), undefined, 2)}\n`);
@@ -95,7 +95,13 @@ function collectReport(targets: readonly PolicyTarget[], io: Io): Report {
   return { ...report, problems: sortProblems(report.problems) };
 }
 
-function addLint(report: Report, set: PolicySet, listenerGroups: ReadonlySet<string>, io: Io, compiled?: Ruleset): void {
+function addLint(
+  report: Report,
+  set: PolicySet,
+  listenerGroups: ReadonlySet<string>,
+  io: Io,
+  compiled?: Ruleset,
+): void {
   const lint = lintRuleset(set, compiled ?? compileRuleset(set), listenerGroups, io.now());
   for (const finding of lint.findings) {
     const { place, offending, message } = finding;
@@ -128,9 +134,19 @@ function tell({ problems, wildcards, meetings, counts }: Report, exit: ExitCode,
     sayProblems(io, problems);
     return;
   }
-  section(io, "wildcards", table(wildcards.slice(0, maxLines).map(({ rule, text, covers }) => [`  ${rule.fullId}`, text, covers])), wildcards.length);
+  section(
+    io,
+    "wildcards",
+    table(wildcards.slice(0, maxLines).map(({ rule, text, covers }) => [`  ${rule.fullId}`, text, covers])),
+    wildcards.length,
+  );
   const met = tellMeetings(meetings, counts.sites > 0);
-  section(io, "where rules meet", table(met.slice(0, maxLines).map((row) => row.map((cell, i) => (i === 0 ? `  ${cell}` : cell)))), met.length);
+  section(
+    io,
+    "where rules meet",
+    table(met.slice(0, maxLines).map((row) => row.map((cell, i) => (i === 0 ? `  ${cell}` : cell)))),
+    met.length,
+  );
   for (const problem of problems.slice(0, maxLines)) io.stdout(`${formatProblem(problem)}\n`);
   if (problems.length > maxLines) io.stdout(`… and ${problems.length - maxLines} more: --json lists them all\n`);
   if (problems.length > 0) io.stdout("\n");

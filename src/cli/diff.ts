@@ -7,7 +7,7 @@ import type { ExitCode, Io } from "./io.ts";
 import { type LoadedTarget, configuredTarget, loadTarget, targetsOf } from "./policy-target.ts";
 import { sayProblems, table } from "./terminal.ts";
 
-export type DiffOptions = { readonly config?: string; readonly policy?: readonly string[]; readonly json?: boolean };
+type DiffOptions = { readonly config?: string; readonly policy?: readonly string[]; readonly json?: boolean };
 
 const help = `
 OLD and NEW are a site policy, a pack or a sallyport.yaml each. Requests that stand for every pattern and endpoint of
@@ -24,15 +24,20 @@ export function configureDiff(command: Command, io: Io, done: (exit: ExitCode) =
     .argument("<old>", "policy or sallyport.yaml in force")
     .argument("[new]", "policy or sallyport.yaml to be; the configured one when left out")
     .addHelpText("after", help)
-    .action((before: string, after: string | undefined, options: DiffOptions) => done(runDiff(before, after, options, io)));
+    .action((before: string, after: string | undefined, options: DiffOptions) =>
+      done(runDiff(before, after, options, io)),
+    );
 }
 
 /** Exit 0 where nothing changes, 1 where something does, 3 where one of the two is invalid. */
-export function runDiff(before: string, after: string | undefined, options: DiffOptions, io: Io): ExitCode {
+function runDiff(before: string, after: string | undefined, options: DiffOptions, io: Io): ExitCode {
   const old = load(before, io);
   const now = after === undefined ? loadTarget(configuredTarget(options, io), io) : load(after, io);
   if (old.kind === "problems" || now.kind === "problems") {
-    const problems = [...(old.kind === "problems" ? old.problems : []), ...(now.kind === "problems" ? now.problems : [])];
+    const problems = [
+      ...(old.kind === "problems" ? old.problems : []),
+      ...(now.kind === "problems" ? now.problems : []),
+    ];
     sayInvalid(problems, options, io);
     return 3;
   }
@@ -52,7 +57,13 @@ function sayInvalid(problems: readonly Problem[], { json }: DiffOptions, io: Io)
     sayProblems(io, problems);
     return;
   }
-  const told = problems.map(({ place, severity, offending, message, instead }) => ({ ...place, severity, offending, message, instead }));
+  const told = problems.map(({ place, severity, offending, message, instead }) => ({
+    ...place,
+    severity,
+    offending,
+    message,
+    instead,
+  }));
   io.stdout(`${JSON.stringify({ problems: told }, undefined, 2)}\n`);
   for (const problem of problems) io.stderr(`${formatProblem(problem)}\n`);
 }
@@ -87,7 +98,11 @@ function rowOf(change: Change): readonly string[] {
   const { requests, patterns, clients, before, after, conditions } = change;
   const who = clients === null ? "" : ` for ${listed(clients)}`;
   const what = transition(change.kind, before, after);
-  return [`  ${listed(requests)}`, `${listed(patterns)}${who}`, [what, conditions.join(", ")].filter((text) => text !== "").join(": ")];
+  return [
+    `  ${listed(requests)}`,
+    `${listed(patterns)}${who}`,
+    [what, conditions.join(", ")].filter((text) => text !== "").join(": "),
+  ];
 }
 
 function transition(kind: ChangeKind, before: Outcome, after: Outcome): string {

@@ -30,13 +30,18 @@ function section({ summary, file }: DocumentedPack): string {
     "",
     ...sources.map((source, i) => `${i + 1}. ${sourceText(source)}`),
     "",
-    ...(checked === undefined ? [] : [`Checked ${checked.first === checked.last ? checked.first : `${checked.first} to ${checked.last}`}.`, ""]),
+    ...(checked === undefined
+      ? []
+      : [`Checked ${checked.first === checked.last ? checked.first : `${checked.first} to ${checked.last}`}.`, ""]),
   ];
   return lines.join("\n");
 }
 
 function row(rule: Rule, sources: readonly Source[]): string {
-  const hosts = [...rule.patterns.map(({ text }) => text), ...rule.addresses.map(({ text }) => text.replace(/\/(32|128)$/, ""))];
+  const hosts = [
+    ...rule.patterns.map(({ text }) => text),
+    ...rule.addresses.map(({ text }) => text.replace(/\/(32|128)$/, "")),
+  ];
   const cells = [
     rule.id,
     hosts.map((host) => `\`${host}\``).join("<br>"),
@@ -44,7 +49,9 @@ function row(rule: Rule, sources: readonly Source[]): string {
     rule.endpoints.some(({ scheme }) => scheme === "http") ? rule.range : "",
     conditions(rule).join(", "),
     rule.purpose ?? "",
-    rule.source === undefined ? "" : `${sources.findIndex((source) => isSame(source, rule.source)) + 1} (${rule.source.confidence ?? "?"})`,
+    rule.source === undefined
+      ? ""
+      : `${sources.findIndex((source) => isSame(source, rule.source)) + 1} (${rule.source.confidence ?? "?"})`,
   ];
   return `| ${cells.join(" | ")} |`;
 }

@@ -11,8 +11,8 @@ import type { ExitCode, Io } from "./io.ts";
 import { diskAt, packsDirOf } from "./policy-target.ts";
 import { counted, sayError, sayHint, sayProblems, table } from "./terminal.ts";
 
-export type PacksOptions = { readonly json?: boolean };
-export type ShowOptions = PacksOptions & {
+type PacksOptions = { readonly json?: boolean };
+type ShowOptions = PacksOptions & {
   /** `name=value`, `name=value,value`; several parameters in several options or after commas. */
   readonly with?: readonly string[];
 };
@@ -29,26 +29,36 @@ Examples:
 
 /** Adds the subcommands, their options and help. */
 export function configurePacks(command: Command, io: Io, done: (exit: ExitCode) => void): void {
-  command
-    .addHelpText("after", listHelp)
-    .action((options: PacksOptions) => done(runPacks(options, io)));
+  command.addHelpText("after", listHelp).action((options: PacksOptions) => done(runPacks(options, io)));
   command
     .command("show")
     .description("show the rules of a pack: hosts, what is expected of them, and from which document that is")
     .argument("<name>", "name of a pack")
-    .option("--with <parameter=value>", "a value for a parameter of the pack, or values with commas, or all; may be repeated", collect)
+    .option(
+      "--with <parameter=value>",
+      "a value for a parameter of the pack, or values with commas, or all; may be repeated",
+      collect,
+    )
     .option("--json", "answer in JSON")
     .addHelpText("after", showHelp)
-    .action((name: string, _: ShowOptions, show: Command) => done(runShow(name, show.optsWithGlobals<ShowOptions>(), io)));
+    .action((name: string, _: ShowOptions, show: Command) =>
+      done(runShow(name, show.optsWithGlobals<ShowOptions>(), io)),
+    );
 }
 
 /** Exit 3 where the file of a pack is broken. */
-export function runPacks({ json }: PacksOptions, io: Io): ExitCode {
+function runPacks({ json }: PacksOptions, io: Io): ExitCode {
   const { packs, problems } = listPacks(io.disk, packsDirOf(io));
   if (json === true) {
     io.stdout(`${JSON.stringify({ packs: packs.map(summaryAsJson) }, undefined, 2)}\n`);
   } else {
-    const rows = packs.map((pack) => [pack.name, `${pack.rules}`, pack.checked?.first ?? "never", pack.title ?? "", pack.params.map(parameterText).join(", ")]);
+    const rows = packs.map((pack) => [
+      pack.name,
+      `${pack.rules}`,
+      pack.checked?.first ?? "never",
+      pack.title ?? "",
+      pack.params.map(parameterText).join(", "),
+    ]);
     io.stdout(table([["pack", "rules", "checked", "title", "parameters"], ...rows]));
   }
   if (!hasErrors(problems)) return 0;
@@ -57,10 +67,15 @@ export function runPacks({ json }: PacksOptions, io: Io): ExitCode {
 }
 
 /** Exit 2 for an unknown pack and for parameters that are missing or wrong, 3 where the pack itself is broken. */
-export function runShow(name: string, options: ShowOptions, io: Io): ExitCode {
+function runShow(name: string, options: ShowOptions, io: Io): ExitCode {
   const { packs } = listPacks(io.disk, packsDirOf(io));
   const summary = packs.find((pack) => pack.name === name);
-  if (summary === undefined) return sayUnknown(name, packs.map((pack) => pack.name), io);
+  if (summary === undefined)
+    return sayUnknown(
+      name,
+      packs.map((pack) => pack.name),
+      io,
+    );
   const values = readValues(options.with ?? []);
   if (typeof values === "string") {
     sayError(io, `--with ${values} has no parameter: write parameter=value`);
@@ -107,7 +122,7 @@ function readValues(given: readonly string[]): PackParameterValues | undefined |
 function sayWrongValues(pack: PackSummary, problems: readonly Problem[], io: Io): void {
   for (const { offending, message } of problems) {
     // A missing parameter is told at the use as a whole, which nobody wrote here.
-    const isMissing = /^needs /.test(message);
+    const isMissing = message.startsWith("needs ");
     sayError(io, isMissing ? `${pack.name} ${message}` : `"${offending}" ${message}`);
   }
   for (const parameter of pack.params) sayHint(io, parameterHint(parameter));
@@ -115,7 +130,12 @@ function sayWrongValues(pack: PackSummary, problems: readonly Problem[], io: Io)
 }
 
 function parameterHint({ name, description, values, kind }: PackParameter): string {
-  const choice = values === undefined ? (kind === "host" ? "a host name" : "a label of a host name") : `${values.join(", ")}, or all`;
+  const choice =
+    values === undefined
+      ? kind === "host"
+        ? "a host name"
+        : "a label of a host name"
+      : `${values.join(", ")}, or all`;
   return `${name}${description === undefined ? "" : ` (${description})`}: ${choice}`;
 }
 
@@ -131,10 +151,17 @@ function parameterText({ name, optional }: PackParameter): string {
 }
 
 function tellPack({ name, title, description, params }: PackSummary, pack: PolicyFile, io: Io): void {
-  io.stdout(`${name}${title === undefined ? "" : `: ${title}`}\n${description === undefined ? "" : `${description}\n`}\n`);
+  io.stdout(
+    `${name}${title === undefined ? "" : `: ${title}`}\n${description === undefined ? "" : `${description}\n`}\n`,
+  );
   const rows = pack.rules.flatMap((rule) => {
-    const hosts = [...rule.patterns.map((pattern) => pattern.text), ...rule.addresses.map((cidr) => cidr.text.replace(/\/(32|128)$/, ""))];
-    return hosts.map((host, i) => (i === 0 ? [rule.id, host, expectText(rule), rangeOf(rule) ?? "", sourceText(rule)] : ["", host]));
+    const hosts = [
+      ...rule.patterns.map((pattern) => pattern.text),
+      ...rule.addresses.map((cidr) => cidr.text.replace(/\/(32|128)$/, "")),
+    ];
+    return hosts.map((host, i) =>
+      i === 0 ? [rule.id, host, expectText(rule), rangeOf(rule) ?? "", sourceText(rule)] : ["", host],
+    );
   });
   io.stdout(table([["rule", "hosts", "expect", "range", "source"], ...rows]));
   const parameters = params.map(parameterText).join(", ");
@@ -159,7 +186,11 @@ function summaryAsJson({ name, title, description, rules, checked, sources, para
 }
 
 /** Fields of rules are named as in a policy file. */
-function packAsJson({ name, title, description, params }: PackSummary, pack: PolicyFile, values: PackParameterValues | undefined): object {
+function packAsJson(
+  { name, title, description, params }: PackSummary,
+  pack: PolicyFile,
+  values: PackParameterValues | undefined,
+): object {
   const rules = pack.rules.map((rule) => ({
     id: `${name}/${rule.id}`,
     action: rule.action,

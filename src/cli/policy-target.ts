@@ -79,7 +79,9 @@ export function loadTarget(target: PolicyTarget, io: Io): LoadedTarget {
   const policies = loadPolicies(disk, packsDirOf(io), paths, groups, settings.notices);
   if (policies.kind === "problems") return policies;
   const references = checkGroupReferences(settings.groupReferences, policies.set.groups);
-  return hasErrors(references) ? { kind: "problems", problems: sortProblems([...policies.notices, ...references]) } : policies;
+  return hasErrors(references)
+    ? { kind: "problems", problems: sortProblems([...policies.notices, ...references]) }
+    : policies;
 }
 
 /** The disk, seen from the directory that paths are relative to. */
@@ -112,7 +114,8 @@ function kindOf(path: string, io: Io): "config" | "site" | "pack" {
   const isShipped = resolve(io.cwd, dirname(path)) === resolve(packsDirOf(io));
   if (isShipped || /^params\s*:/m.test(text) || textOf(casesOfPack(path), io) !== "") return "pack";
   if (/^(name|rules|use|tests|clients|defaults)\s*:/m.test(text)) return "site";
-  if (/^(listen|admin|policy|workers|via|dns|connect_to|parents|limits|reload|log|denials|pac)\s*:/m.test(text)) return "config";
+  if (/^(listen|admin|policy|workers|via|dns|connect_to|parents|limits|reload|log|denials|pac)\s*:/m.test(text))
+    return "config";
   return basename(path).startsWith("sallyport") ? "config" : "site";
 }
 

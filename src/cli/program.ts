@@ -40,7 +40,10 @@ function createProgram(io: Io, done: (code: ExitCode) => void): Command {
       writeOut: io.stdout,
       writeErr: io.stderr,
       outputError: (text) => {
-        const [message = "", ...hints] = text.trim().replace(/^error: /, "").split("\n");
+        const [message = "", ...hints] = text
+          .trim()
+          .replace(/^error: /, "")
+          .split("\n");
         sayError(io, message);
         for (const hint of hints) sayHint(io, hint.replace(/^\(|\)$/g, ""));
         if (hints.length === 0) sayHint(io, "sallyport --help lists the commands");
@@ -48,13 +51,21 @@ function createProgram(io: Io, done: (code: ExitCode) => void): Command {
     });
 
   command(program, "serve", "run the proxy")
-    .option("--listen <address>", "where clients connect, in place of the configured listeners (127.0.0.1:3128); may be repeated", collect)
+    .option(
+      "--listen <address>",
+      "where clients connect, in place of the configured listeners (127.0.0.1:3128); may be repeated",
+      collect,
+    )
     .option("--admin <address>", "metrics and health (127.0.0.1:9180)")
     .addOption(new Option("--pack <name...>", "serve these packs, in place of any policy").conflicts("policy"))
     .action(async (options: SourceOptions) => done(await runServe(options, io)));
 
   configureInit(program.command("init").description("write a configuration and a site policy to start from"), io, done);
-  configureCheck(command(program, "check", "say whether the policy is valid, passes its tests, and what its rules do to each other"), io, done);
+  configureCheck(
+    command(program, "check", "say whether the policy is valid, passes its tests, and what its rules do to each other"),
+    io,
+    done,
+  );
   configureDiff(command(program, "diff", "say what a new policy would decide otherwise than an old one"), io, done);
   configureExplain(command(program, "explain", "say what the policy makes of a request, and why"), io, done);
   configurePacks(command(program, "packs", "list the vendor packs, with the day their documents were read"), io, done);
@@ -88,7 +99,9 @@ function collect(value: string, previous: readonly string[] | undefined): readon
 }
 
 function addCerts(program: Command, io: Io, done: (code: ExitCode) => void): void {
-  const certs = program.command("certs").description("make a private certificate authority and certificates, for tests and for TLS to the proxy");
+  const certs = program
+    .command("certs")
+    .description("make a private certificate authority and certificates, for tests and for TLS to the proxy");
   const directory = ["--dir <directory>", "where certificates and keys are kept", "certs"] as const;
   certs
     .command("init")
@@ -102,7 +115,14 @@ function addCerts(program: Command, io: Io, done: (code: ExitCode) => void): voi
       const { dir, json = false, permit = [], name, days } = o;
       done(
         await runCerts(
-          { command: "init", directory: dir, json, permit, ...(name === undefined ? {} : { name }), ...(days === undefined ? {} : { days }) },
+          {
+            command: "init",
+            directory: dir,
+            json,
+            permit,
+            ...(name === undefined ? {} : { name }),
+            ...(days === undefined ? {} : { days }),
+          },
           io,
         ),
       );
@@ -117,12 +137,19 @@ function addCerts(program: Command, io: Io, done: (code: ExitCode) => void): voi
     .option("--json", "answer in JSON")
     .action(async (names: string[], o: { dir: string; client?: boolean; days?: string; json?: boolean }) => {
       const { dir, json = false, client = false, days } = o;
-      done(await runCerts({ command: "leaf", directory: dir, json, names, client, ...(days === undefined ? {} : { days }) }, io));
+      done(
+        await runCerts(
+          { command: "leaf", directory: dir, json, names, client, ...(days === undefined ? {} : { days }) },
+          io,
+        ),
+      );
     });
   certs
     .command("show")
     .description("show what is there and when it expires")
     .option(...directory)
     .option("--json", "answer in JSON")
-    .action(async ({ dir, json = false }: { dir: string; json?: boolean }) => done(await runCerts({ command: "show", directory: dir, json }, io)));
+    .action(async ({ dir, json = false }: { dir: string; json?: boolean }) =>
+      done(await runCerts({ command: "show", directory: dir, json }, io)),
+    );
 }

@@ -13,7 +13,10 @@ export async function runServe(options: SourceOptions, io: Io): Promise<ExitCode
   const sources = loadSources(options, io, "start");
   if (sources.kind === "failed") return sources.exit;
   const { settings, ruleset, notices } = sources;
-  sayProblems(io, notices.filter((notice) => notice.severity === "warning"));
+  sayProblems(
+    io,
+    notices.filter((notice) => notice.severity === "warning"),
+  );
   let proxy: Proxy;
   let bound: Bound;
   try {
@@ -66,12 +69,18 @@ function sayStarted(io: Io, isDefault: boolean, settings: Settings, ruleset: Rul
   ];
   io.stderr(`${lines.join("\n")}\n`);
   if (isDefault) {
-    sayWarning(io, "this is the default policy, the packs of every vendor. An RMM vendor's hosts serve every tenant of that vendor, an attacker's too: use only the packs you need");
+    sayWarning(
+      io,
+      "this is the default policy, the packs of every vendor. An RMM vendor's hosts serve every tenant of that vendor, an attacker's too: use only the packs you need",
+    );
     sayHint(io, "sallyport init --packs automox,windows-update writes a configuration of your own");
   }
   const open = settings.listen.filter((listener) => !isLoopback(listener.address.host));
   if (ruleset.defaultMode === "report" && open.length > 0) {
-    sayWarning(io, "the policy is in report mode, which lets nearly everything pass, and a listener is open beyond loopback");
+    sayWarning(
+      io,
+      "the policy is in report mode, which lets nearly everything pass, and a listener is open beyond loopback",
+    );
   }
 }
 
@@ -99,8 +108,12 @@ function isLoopback(host: string): boolean {
 
 function startFailure(error: unknown): string {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
-  const address = error instanceof Error && "address" in error ? `${String(error.address)}:${"port" in error ? String(error.port) : ""}` : "";
-  if (code === "EADDRINUSE") return `${address} is in use: is another proxy running? --listen and --admin choose other addresses`;
+  const address =
+    error instanceof Error && "address" in error
+      ? `${String(error.address)}:${"port" in error ? String(error.port) : ""}`
+      : "";
+  if (code === "EADDRINUSE")
+    return `${address} is in use: is another proxy running? --listen and --admin choose other addresses`;
   if (code === "EACCES") return `no permission to listen on ${address}`;
   if (code === "EADDRNOTAVAIL") return `${address} is no address of this machine`;
   return `the proxy did not start: ${error instanceof Error ? error.message : String(error)}`;

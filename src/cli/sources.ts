@@ -46,7 +46,8 @@ export function loadSources(options: SourceOptions, io: Io, purpose: "start" | "
   }
   const ruleset = compileRuleset(result.loaded.set);
   const failures = runPolicyTests(ruleset, result.loaded.tests, io.now());
-  const judged = purpose === "start" ? failures.map((failure) => ({ ...failure, severity: "warning" as const })) : failures;
+  const judged =
+    purpose === "start" ? failures.map((failure) => ({ ...failure, severity: "warning" as const })) : failures;
   const notices = sortProblems([...result.notices, ...result.loaded.notices, ...judged]);
   if (hasErrors(notices)) {
     sayProblems(io, notices);
@@ -84,9 +85,16 @@ function readSources(options: SourceOptions, io: Io): Read {
   const files = packs.length > 0 ? [commandLineFile] : isDefault ? [join(io.policiesDir, "default.yaml")] : configured;
   const loaded = loadPolicySet({ ...diskOf(io, packs), files, packsDir: join(io.policiesDir, "packs") });
   if (settings.kind === "problems") {
-    return { kind: "problems", problems: sortProblems([...settings.problems, ...(loaded.kind === "problems" ? loaded.problems : loaded.notices)]) };
+    return {
+      kind: "problems",
+      problems: sortProblems([
+        ...settings.problems,
+        ...(loaded.kind === "problems" ? loaded.problems : loaded.notices),
+      ]),
+    };
   }
-  if (loaded.kind === "problems") return { kind: "problems", problems: sortProblems([...settings.notices, ...loaded.problems]) };
+  if (loaded.kind === "problems")
+    return { kind: "problems", problems: sortProblems([...settings.notices, ...loaded.problems]) };
   const references = checkGroupReferences(settings.groupReferences, loaded.set.groups);
   if (hasErrors(references)) return { kind: "problems", problems: sortProblems(references) };
   return { kind: "read", settings: settings.settings, loaded, notices: settings.notices, isDefault };

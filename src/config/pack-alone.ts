@@ -8,7 +8,12 @@ import type { Problem } from "./problem.ts";
 export type PackParameterValues = Readonly<Record<string, string | readonly string[]>>;
 
 export type PackAlone =
-  | { readonly kind: "loaded"; readonly set: PolicySet; readonly pack: PolicyFile; readonly notices: readonly Problem[] }
+  | {
+      readonly kind: "loaded";
+      readonly set: PolicySet;
+      readonly pack: PolicyFile;
+      readonly notices: readonly Problem[];
+    }
   | {
       readonly kind: "problems";
       /** What is wrong with the values; their places mean nothing. */

@@ -69,7 +69,9 @@ export function loadPackCases(disk: Disk, packsDir: string, packPath: string): P
   const ruleIds = new Set(pack.rules.map((rule) => `${pack.name}/${rule.id}`));
   const cases = readTests(asSite(document), new Set(), ruleIds);
   const sorted = sortProblems([...problems, ...alone.notices]);
-  return hasErrors(sorted) ? { kind: "problems", problems: sorted } : { kind: "loaded", set, pack, cases, notices: sorted };
+  return hasErrors(sorted)
+    ? { kind: "problems", problems: sorted }
+    : { kind: "loaded", set, pack, cases, notices: sorted };
 }
 
 const testSchema = policySchema.shape.tests.unwrap().element;

@@ -14,7 +14,7 @@ export type FamilyAnswer =
   | { readonly kind: "failed"; readonly code: string };
 
 /** Answers are kept at least and at most this long, whatever their TTL: 0 must not mean a query for each request. */
-export const minTtlMs = 1_000;
+const minTtlMs = 1_000;
 export const maxTtlMs = 3_600_000;
 /** More than this many addresses of a name are not looked at. */
 export const maxAddresses = 32;

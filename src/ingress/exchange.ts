@@ -26,7 +26,12 @@ export type OpenExchange = {
 let counter = 0;
 
 /** Opens the record of an exchange that begins now. */
-export function openExchange(context: IngressContext, connection: Connection, kind: Exchange["kind"], method: string): OpenExchange {
+export function openExchange(
+  context: IngressContext,
+  connection: Connection,
+  kind: Exchange["kind"],
+  method: string,
+): OpenExchange {
   const ruleset = context.ruleset();
   const startedAtMs = context.now();
   const startedAt = performance.now();

@@ -36,7 +36,11 @@ export function classOfAddress(address: Address): IntrinsicClass {
 }
 
 /** What a name may resolve to, as `resolves_to` says it: words for classes, and blocks that admit whatever they hold. */
-export type AdmittedAddresses = { readonly public: boolean; readonly private: boolean; readonly cidrs: readonly Cidr[] };
+export type AdmittedAddresses = {
+  readonly public: boolean;
+  readonly private: boolean;
+  readonly cidrs: readonly Cidr[];
+};
 
 /** True where a block holds the address, or its class is one that a word admits. */
 export function isAdmittedAddress(admitted: AdmittedAddresses, address: Address): boolean {

@@ -70,9 +70,9 @@ export function lostBetween(before: Way, after: Way, forAddress: boolean): reado
     if (rangeRank[to.range] < rangeRank[from.range]) lost.push(`range: ${from.range}`);
     const methods = from.methods.filter((method) => !to.methods.includes(method));
     if (methods.length > 0) lost.push(methods.join(" "));
-    const paths = from.paths === null ? ["paths"] : from.paths;
     const kept = to.paths;
-    if (kept !== null && paths.some((path) => !kept.includes(path))) lost.push("some of the paths");
+    const losesPaths = kept !== null && (from.paths === null || from.paths.some((path) => !kept.includes(path)));
+    if (losesPaths) lost.push("some of the paths");
     if (from.websocket === "allow" && to.websocket === "deny") lost.push("websocket: allow");
   }
   if (!forAddress) lost.push(...lostAddresses(from.resolvesTo, to.resolvesTo));

@@ -28,12 +28,18 @@ export function decideHello(
   hello: FinalHello,
   nowMs: number,
 ): Allow | Denial {
-  const reason = hello.kind === "hello" ? judgeHello(ruleset, client, tunnel, allow, hello, nowMs) : unreadable[hello.kind];
+  const reason =
+    hello.kind === "hello" ? judgeHello(ruleset, client, tunnel, allow, hello, nowMs) : unreadable[hello.kind];
   return reason === undefined ? allow : settle(ruleset, client, allow, reason);
 }
 
 /** Judges what the server negotiated: less than `tls_min`, or no ServerHello at all, is `tls_downgrade`. */
-export function decideServerHello(ruleset: Ruleset, client: Client, allow: Allow, hello: FinalServerHello): Allow | Denial {
+export function decideServerHello(
+  ruleset: Ruleset,
+  client: Client,
+  allow: Allow,
+  hello: FinalServerHello,
+): Allow | Denial {
   const floor = allow.rule?.rule.tlsMin ?? 0;
   if (hello.kind === "hello" && hello.version >= floor) return allow;
   return settle(ruleset, client, allow, "tls_downgrade");
@@ -41,7 +47,14 @@ export function decideServerHello(ruleset: Ruleset, client: Client, allow: Allow
 
 /** No address of the target was admitted. Always enforced. */
 export function denyAddress(allow: Allow): Denial {
-  return { kind: "deny", reason: "address_denied", stage: "dial", rule: allow.rule, nearest: allow.rule, mode: "enforce" };
+  return {
+    kind: "deny",
+    reason: "address_denied",
+    stage: "dial",
+    rule: allow.rule,
+    nearest: allow.rule,
+    mode: "enforce",
+  };
 }
 
 const unreadable = {

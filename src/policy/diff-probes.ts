@@ -3,8 +3,8 @@ import { type Cidr, addressOfBytes } from "../names/address.ts";
 import { type Host, parseHost } from "../names/hostname.ts";
 import type { CompiledRule } from "./compiled-rule.ts";
 import type { HttpFacts, RequestFacts } from "./decide.ts";
+import { requestsFor, stranger } from "./diff-requests.ts";
 import type { Pattern } from "./pattern.ts";
-import type { Endpoint } from "./rule.ts";
 import type { Ruleset } from "./ruleset.ts";
 import { sampleName } from "./spots.ts";
 
@@ -23,19 +23,18 @@ export type Probe = {
   readonly dependsOnClient: boolean;
 };
 
-/** A label that no policy has. */
-const stranger = "sallyport-diff";
 const uncovered = "any host that no rule covers";
-const maxPathSamples = 8;
 
 /** Goes through the patterns of both, each once, and at last to a host that neither knows. */
 export function* collectProbes(before: Ruleset, after: Ruleset): Generator<Probe> {
   const byMode = [...before.groups, ...after.groups].some((group) => group.mode !== undefined);
+  const reports =
+    byMode || [...before.rules, ...after.rules].some(({ rule, file }) => (rule.mode ?? file.defaultMode) === "report");
   for (const { text, hosts } of collectSpots(before, after)) {
     for (const { host, label } of hosts) {
       const rules = [...coveringRules(before, host), ...coveringRules(after, host)];
       const dependsOnClient = byMode || rules.some((rule) => rule.audience !== 0);
-      for (const { request, base, kind, port, http } of requestsFor(rules)) {
+      for (const { request, base, kind, port, http } of requestsFor(rules, reports)) {
         const facts: RequestFacts = { kind, port, http, host, hostAgrees: true, listenerAdmits: true };
         yield { facts, spot: text, hostLabel: label, hostsOfSpot: hosts.length, request, base, dependsOnClient };
       }
@@ -45,9 +44,11 @@ export function* collectProbes(before: Ruleset, after: Ruleset): Generator<Probe
 }
 
 type Sample = { readonly host: Host; readonly label: string };
-type Asked = Pick<RequestFacts, "kind" | "port" | "http"> & Pick<Probe, "request" | "base">;
 
-function* collectSpots(before: Ruleset, after: Ruleset): Generator<{ readonly text: string; readonly hosts: readonly Sample[] }> {
+function* collectSpots(
+  before: Ruleset,
+  after: Ruleset,
+): Generator<{ readonly text: string; readonly hosts: readonly Sample[] }> {
   const seen = new Set<string>();
   for (const { key } of [...before.hostGroups, ...after.hostGroups]) {
     if (seen.has(key.text)) continue;
@@ -91,45 +92,12 @@ function addressesOf({ bytes, prefix, text }: Cidr): readonly Sample[] {
 }
 
 function coveringRules(ruleset: Ruleset, host: Host): readonly CompiledRule[] {
-  if (host.kind === "address") return ruleset.addresses.lookup(host.address).flatMap((number) => ruleset.addressGroups[number]?.rules ?? []);
+  if (host.kind === "address")
+    return ruleset.addresses.lookup(host.address).flatMap((number) => ruleset.addressGroups[number]?.rules ?? []);
   const count = ruleset.hosts.lookup(host.name);
-  return Array.from(ruleset.hosts.covering.subarray(0, count)).flatMap((number) => ruleset.hostGroups[number]?.rules ?? []);
-}
-
-/** On every endpoint that some rule has, and on the usual two, which report mode may let pass without one. */
-function requestsFor(rules: readonly CompiledRule[]): readonly Asked[] {
-  const tunnels = new Map<number, Set<Endpoint["scheme"]>>([[443, new Set(["https"])]]);
-  const http = new Map<number, CompiledRule[]>([[80, []]]);
-  for (const rule of rules) {
-    for (const { scheme, port } of rule.endpoints) {
-      if (scheme !== "http") tunnels.set(port, (tunnels.get(port) ?? new Set()).add(scheme));
-      else if (!http.get(port)?.push(rule)) http.set(port, [rule]);
-    }
-  }
-  return [
-    ...[...tunnels].map(([port, schemes]) => {
-      const request = `${[...schemes].sort().join("/")}:${port}`;
-      return { kind: "connect", port, http: undefined, request, base: request } as const;
-    }),
-    ...[...http].flatMap(([port, rules]) => httpRequests(port, rules)),
-  ];
-}
-
-function httpRequests(port: number, rules: readonly CompiledRule[]): readonly Asked[] {
-  const name = `http:${port}`;
-  const ask = (request: string, http: Partial<HttpFacts>): Asked => {
-    const facts = { method: "GET", path: "/", range: "none", websocket: false, ...http } as const;
-    return { kind: "http", port, http: facts, request, base: name };
-  };
-  const paths = [...new Set(rules.flatMap(({ rule }) => rule.paths ?? []))].slice(0, maxPathSamples);
-  // A rule without GET, or with paths only, is met by what it names.
-  const methods = new Set(rules.flatMap(({ methods }) => (methods.has("GET") ? [] : [...methods].slice(0, 1))));
-  return [
-    ask(name, {}),
-    ask(`${name} with Range`, { range: "valid" }),
-    ...[...methods].map((method) => ask(`${method} ${name}`, { method })),
-    ...paths.map((path) => ask(`${name} ${path}`, { path: path.replaceAll("**", stranger).replaceAll("*", "x").replaceAll("?", "x") })),
-  ];
+  return Array.from(ruleset.hosts.covering.subarray(0, count)).flatMap(
+    (number) => ruleset.hostGroups[number]?.rules ?? [],
+  );
 }
 
 /** In report mode hosts without a rule pass on ports that some rule names. */

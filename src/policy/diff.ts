@@ -26,7 +26,11 @@ export type Change = {
 };
 
 /** For a client that changes groups reason and rule are not told apart: `various`. */
-export type Outcome = { readonly verdict: "allow" | "deny"; readonly reason: Reason | "various"; readonly rule: string | undefined };
+export type Outcome = {
+  readonly verdict: "allow" | "deny";
+  readonly reason: Reason | "various";
+  readonly rule: string | undefined;
+};
 
 /**
  * Decides, on both, requests for the names that each pattern of either stands for, on every endpoint that a rule
@@ -42,7 +46,9 @@ export function diffRulesets(before: Ruleset, after: Ruleset, nowMs: number): re
       const change = compare(before, after, probe, client, nowMs);
       return change === undefined ? [] : [{ client, change }];
     });
-    const ofOthers = new Set(differences.flatMap(({ client, change }) => (client.moves ? [] : [JSON.stringify(change)])));
+    const ofOthers = new Set(
+      differences.flatMap(({ client, change }) => (client.moves ? [] : [JSON.stringify(change)])),
+    );
     for (const { client, change: precise } of differences) {
       const change = ofOthers.has(JSON.stringify(precise)) ? precise : withoutRules(precise);
       const key = keyOf(probe.spot, probe.request, change);
@@ -82,10 +88,20 @@ function withoutRules({ kind, before, after, conditions }: Difference): Differen
 function followsFromBase({ probe, change, hosts, clients }: Found, found: ReadonlyMap<string, Found>): boolean {
   if (probe.base === probe.request) return false;
   const base = found.get(keyOf(probe.spot, probe.base, change));
-  return base !== undefined && [...hosts].every((host) => base.hosts.has(host)) && [...clients].every((client) => base.clients.has(client));
+  return (
+    base !== undefined &&
+    [...hosts].every((host) => base.hosts.has(host)) &&
+    [...clients].every((client) => base.clients.has(client))
+  );
 }
 
-function compare(before: Ruleset, after: Ruleset, probe: Probe, client: ClientPair, nowMs: number): Difference | undefined {
+function compare(
+  before: Ruleset,
+  after: Ruleset,
+  probe: Probe,
+  client: ClientPair,
+  nowMs: number,
+): Difference | undefined {
   const old = decideTarget(before, client.before, probe.facts, nowMs);
   const now = decideTarget(after, client.after, probe.facts, nowMs);
   const outcomes = { before: outcomeOf(old), after: outcomeOf(now) };
@@ -116,7 +132,11 @@ function deciding(verdict: Verdict): CompiledRule | undefined {
 }
 
 /** Of the request with Range only what is said of Range, and of the others all else: each difference is told once. */
-function differingConditions(old: Verdict & { kind: "allow" }, now: Verdict & { kind: "allow" }, facts: RequestFacts): string[] {
+function differingConditions(
+  old: Verdict & { kind: "allow" },
+  now: Verdict & { kind: "allow" },
+  facts: RequestFacts,
+): string[] {
   const [from, to] = [conditionsIn(old, facts), conditionsIn(now, facts)];
   if (from === undefined || to === undefined) return [];
   const isRange = facts.http?.range === "valid";
@@ -126,11 +146,15 @@ function differingConditions(old: Verdict & { kind: "allow" }, now: Verdict & { 
   });
 }
 
-function conditionsIn({ permit }: Verdict & { kind: "allow" }, facts: RequestFacts): ReadonlyMap<string, string> | undefined {
+function conditionsIn(
+  { permit }: Verdict & { kind: "allow" },
+  facts: RequestFacts,
+): ReadonlyMap<string, string> | undefined {
   const { rule, endpoint } = permit;
   if (rule === undefined || endpoint === undefined) return undefined;
   const conditions = new Map(conditionsOf({ rule, endpoint }, facts.host.kind === "address"));
-  if (Number.isFinite(rule.expiresAt)) conditions.set("expires", new Date(rule.expiresAt - 1).toISOString().slice(0, 10));
+  if (Number.isFinite(rule.expiresAt))
+    conditions.set("expires", new Date(rule.expiresAt - 1).toISOString().slice(0, 10));
   return conditions;
 }
 

@@ -10,10 +10,21 @@ export type Idleness = {
 };
 
 /** Something that one rule loses to another, at a pattern. */
-export type Loss = { readonly winner: CompiledRule; readonly loser: CompiledRule; readonly pattern: string; readonly about: readonly string[] };
+export type Loss = {
+  readonly winner: CompiledRule;
+  readonly loser: CompiledRule;
+  readonly pattern: string;
+  readonly about: readonly string[];
+};
 
 export type Ledger = {
-  readonly meet: (kind: Meeting["kind"], rule: CompiledRule, other: CompiledRule, pattern: string, about: readonly string[]) => void;
+  readonly meet: (
+    kind: Meeting["kind"],
+    rule: CompiledRule,
+    other: CompiledRule,
+    pattern: string,
+    about: readonly string[],
+  ) => void;
   /** The rule stands at a pattern; `idle` where it never decides there. */
   readonly stand: (rule: CompiledRule, pattern: string, idle: Idleness | undefined) => void;
   /** The winner comes first with the same pattern and decides in another way. */
@@ -41,7 +52,12 @@ export function createLedger(isOurs: (rule: CompiledRule) => boolean): Ledger {
 
   return {
     meet: (kind, rule, other, pattern, about) => {
-      gather(meetings, `${kind} ${rule.index} ${other.index}`, { winner: rule, loser: other, pattern, about }, { kind });
+      gather(
+        meetings,
+        `${kind} ${rule.index} ${other.index}`,
+        { winner: rule, loser: other, pattern, about },
+        { kind },
+      );
     },
     stand: (rule, pattern, idle) => {
       const stand = standOf(rule);
@@ -70,10 +86,20 @@ export function createLedger(isOurs: (rule: CompiledRule) => boolean): Ledger {
   };
 }
 
-type Gathered = { readonly winner: CompiledRule; readonly loser: CompiledRule; readonly patterns: Set<string>; readonly about: Set<string> };
+type Gathered = {
+  readonly winner: CompiledRule;
+  readonly loser: CompiledRule;
+  readonly patterns: Set<string>;
+  readonly about: Set<string>;
+};
 type Stand = { patterns: number; readonly idle: (Idleness & { readonly pattern: string })[] };
 
-function gather<Extra extends object>(into: Map<string, Gathered & Extra>, key: string, loss: Loss, extra: Extra): Gathered & Extra {
+function gather<Extra extends object>(
+  into: Map<string, Gathered & Extra>,
+  key: string,
+  loss: Loss,
+  extra: Extra,
+): Gathered & Extra {
   let gathered = into.get(key);
   if (gathered === undefined) {
     const { winner, loser } = loss;
@@ -93,15 +119,30 @@ function tellIdle(rule: CompiledRule, stand: Stand): Finding[] {
   const shadowed = idle.filter(({ why }) => why === "shadowed");
   const redundant = idle.filter(({ why }) => why === "redundant");
   const whole = idle.length === patterns;
-  if (whole && redundant.length === 0) return [findingAt(rule, "shadowed", `is shadowed and never decides: ${reasons(shadowed)}`)];
+  if (whole && redundant.length === 0)
+    return [findingAt(rule, "shadowed", `is shadowed and never decides: ${reasons(shadowed)}`)];
   if (whole && shadowed.length === 0) {
-    return [findingAt(rule, "redundant", `is redundant: without it ${bySelfOr(rule, redundant)} decides the same for ${listed(names(redundant))}`)];
+    return [
+      findingAt(
+        rule,
+        "redundant",
+        `is redundant: without it ${bySelfOr(rule, redundant)} decides the same for ${listed(names(redundant))}`,
+      ),
+    ];
   }
   return [
-    ...(shadowed.length === 0 ? [] : [findingAt(rule, "overridden", `is overridden at ${listed(names(shadowed))}: ${reasons(shadowed)}`)]),
+    ...(shadowed.length === 0
+      ? []
+      : [findingAt(rule, "overridden", `is overridden at ${listed(names(shadowed))}: ${reasons(shadowed)}`)]),
     ...(redundant.length === 0
       ? []
-      : [findingAt(rule, "redundant", `has redundant entries: without ${listed(names(redundant))} ${bySelfOr(rule, redundant)} decides the same`)]),
+      : [
+          findingAt(
+            rule,
+            "redundant",
+            `has redundant entries: without ${listed(names(redundant))} ${bySelfOr(rule, redundant)} decides the same`,
+          ),
+        ]),
   ];
 }
 
@@ -120,30 +161,54 @@ function tellHidden(stands: ReadonlyMap<CompiledRule, Stand>, isOurs: (rule: Com
   });
 }
 
-function tellOverride({ winner, loser, patterns, about }: Gathered, isOurs: (rule: CompiledRule) => boolean): Finding[] {
+function tellOverride(
+  { winner, loser, patterns, about }: Gathered,
+  isOurs: (rule: CompiledRule) => boolean,
+): Finding[] {
   const where = listed([...patterns]);
   const what = listed([...about]);
   if (isOurs(loser)) {
-    return [findingAt(loser, "overridden", `is overridden at ${where}: ${winner.fullId} comes first with the same pattern and decides ${what}`)];
+    return [
+      findingAt(
+        loser,
+        "overridden",
+        `is overridden at ${where}: ${winner.fullId} comes first with the same pattern and decides ${what}`,
+      ),
+    ];
   }
   if (!isOurs(winner)) return [];
-  return [findingAt(winner, "overridden", `overrides ${loser.fullId} at ${where}: ${what} is decided here, in another way`)];
+  return [
+    findingAt(winner, "overridden", `overrides ${loser.fullId} at ${where}: ${what} is decided here, in another way`),
+  ];
 }
 
-function tellLoss({ winner, loser, patterns, about, broader }: Gathered & { readonly broader: ReadonlySet<string> }): Finding {
+function tellLoss({
+  winner,
+  loser,
+  patterns,
+  about,
+  broader,
+}: Gathered & { readonly broader: ReadonlySet<string> }): Finding {
   const [from = ""] = broader;
   const what = `${listed([...patterns])}; lost there: ${listed([...about])}`;
   if (winner.fromSite) {
     const owner = winner === loser ? "" : ` of ${loser.fullId}`;
     return findingAt(winner, "takes_away", `takes decisions away: ${from}${owner} no longer decides ${what}`);
   }
-  return findingAt(loser, "takes_away", `loses decisions to the narrower rules of ${winner.file.name}: ${from} no longer decides ${what}`);
+  return findingAt(
+    loser,
+    "takes_away",
+    `loses decisions to the narrower rules of ${winner.file.name}: ${from} no longer decides ${what}`,
+  );
 }
 
-function tellContradiction({ winner, loser, patterns, about }: Gathered, isOurs: (rule: CompiledRule) => boolean): Finding {
+function tellContradiction(
+  { winner, loser, patterns, about }: Gathered,
+  isOurs: (rule: CompiledRule) => boolean,
+): Finding {
   const [at, other] = isOurs(loser) || !isOurs(winner) ? [loser, winner] : [winner, loser];
   const judged = about.has("tls") ? "TLS is judged" : "nothing judges the TLS";
-  const own = at === loser ? about.has("tls") ? "tcp" : "https" : about.has("tls") ? "https" : "tcp";
+  const own = at === loser ? (about.has("tls") ? "tcp" : "https") : about.has("tls") ? "https" : "tcp";
   const theirs = own === "tcp" ? "https" : "tcp";
   const message = `expects ${own} where ${other.fullId} expects ${theirs}, at ${listed([...patterns])} on one port: ${winner.fullId} comes first, so ${judged} there`;
   return findingAt(at, "tcp_beside_https", message);
@@ -158,5 +223,11 @@ function bySelfOr(rule: CompiledRule, idle: Stand["idle"]): string {
 }
 
 function reasons(idle: Stand["idle"]): string {
-  return listed([...new Set(idle.map(({ by, pattern }) => (by.deny ? `${by.fullId} denies ${pattern}` : `${by.fullId} comes first with ${pattern} and the same endpoints`)))]);
+  return listed([
+    ...new Set(
+      idle.map(({ by, pattern }) =>
+        by.deny ? `${by.fullId} denies ${pattern}` : `${by.fullId} comes first with ${pattern} and the same endpoints`,
+      ),
+    ),
+  ]);
 }

@@ -13,10 +13,11 @@ import type { Spot, Spots } from "./spots.ts";
 export function meetRules(spots: Spots, ledger: Ledger): void {
   for (const spot of spots.list) {
     const around = spots.around(spot);
-    const live = settleSpot(spot, around, ledger);
+    // Where a site denies, its packs may have no say.
+    const packsDecide = !spots.isCrossed(spot) && around.every(({ siteDenies }) => siteDenies.length === 0);
+    const live = settleSpot(spot, around, packsDecide, ledger);
     for (const { rule, idle } of live) {
-      const redundant = idle === undefined ? redundancy(spot, rule, live.length, around) : idle;
-      ledger.stand(rule, spot.text, redundant);
+      ledger.stand(rule, spot.text, idle ?? redundancy(spot, rule, live.length, around, packsDecide, spots));
     }
     const deciding = live.filter(({ idle }) => idle === undefined).map(({ rule }) => rule);
     for (const audience of audiencesOf(deciding)) meetBroader(spot, deciding, audience, around, ledger);
@@ -24,18 +25,24 @@ export function meetRules(spots: Spots, ledger: Ledger): void {
 }
 
 /** One rule at a spot. */
-type Standing = { readonly rule: CompiledRule; readonly idle: { readonly why: "shadowed" | "redundant"; readonly by: CompiledRule } | undefined };
+type Standing = {
+  readonly rule: CompiledRule;
+  readonly idle: { readonly why: "shadowed" | "redundant"; readonly by: CompiledRule } | undefined;
+};
 
 /** More than this many audiences at one pattern are not told apart. */
 const maxAudiences = 8;
 
-function settleSpot(spot: Spot, around: readonly Spot[], ledger: Ledger): Standing[] {
+function settleSpot(spot: Spot, around: readonly Spot[], packsDecide: boolean, ledger: Ledger): Standing[] {
   const siteDenies = around.flatMap((broader) => broader.siteDenies).filter(isEnforced);
   const denies = spot.rules.filter((rule) => rule.deny && isEnforced(rule));
   const takers = new Map<number, Map<string, Way>>();
   const [first] = spot.rules;
   return spot.rules.map((rule) => {
-    const deny = denies.find((other) => other !== rule && (!rule.deny || other.index < rule.index) && outlives(other, rule));
+    const deny = denies.find((other) => {
+      if (other === rule || (rule.deny && other.index > rule.index) || !outlives(other, rule)) return false;
+      return packsDecide || other.fromSite || !rule.fromSite;
+    });
     const by = deny ?? (rule.fromSite ? undefined : siteDenies.find((other) => outlives(other, rule)));
     if (by !== undefined) {
       ledger.meet("shadows", by, rule, spot.text, []);
@@ -44,7 +51,8 @@ function settleSpot(spot: Spot, around: readonly Spot[], ledger: Ledger): Standi
     if (rule.deny) return { rule, idle: undefined };
     const taken = takeSlots(spot, rule, takers, ledger);
     if (taken.winner === undefined) {
-      if (first !== undefined && first !== rule) ledger.meet("leaves_open", first, rule, spot.text, rule.endpoints.map(endpointName));
+      if (first !== undefined && first !== rule)
+        ledger.meet("leaves_open", first, rule, spot.text, rule.endpoints.map(endpointName));
       return { rule, idle: undefined };
     }
     if (taken.open.length === 0) {
@@ -91,40 +99,53 @@ function takeSlots(spot: Spot, rule: CompiledRule, takers: Map<number, Map<strin
 }
 
 /** Would another rule decide the same at this spot if this one were not there? */
-function redundancy(spot: Spot, rule: CompiledRule, count: number, around: readonly Spot[]): Standing["idle"] {
-  // Where a site denies, packs may not have a say.
-  const isDenied = around.some(({ siteDenies }) => siteDenies.length > 0);
-  if (count > 1) return isDenied ? undefined : redundantBesidePack(spot, rule);
+function redundancy(
+  spot: Spot,
+  rule: CompiledRule,
+  count: number,
+  around: readonly Spot[],
+  packsDecide: boolean,
+  spots: Spots,
+): Standing["idle"] {
+  if (count > 1) return packsDecide ? redundantBesidePack(spot, rule) : undefined;
   const [nearest] = around;
-  if (nearest === undefined || !holdsWhole(nearest, spot)) return undefined;
+  if (nearest === undefined || spots.isCrossed(spot)) return undefined;
   const covers = (other: CompiledRule): boolean => outlives(other, rule);
   if (nearest.heads.length < nearest.rules.length || !nearest.heads.every(covers)) return undefined;
   const [by] = nearest.heads;
-  if (by === undefined || (isDenied && rule.fromSite && nearest.heads.some((other) => !other.fromSite))) return undefined;
+  if (by === undefined || (!packsDecide && rule.fromSite && nearest.heads.some((other) => !other.fromSite)))
+    return undefined;
   if (rule.deny || nearest.heads.some((other) => other.deny)) {
-    const same = nearest.heads.length === 1 && rule.deny && by.deny && by.rule.mode === rule.rule.mode && (by.fromSite || !rule.fromSite);
+    const same =
+      nearest.heads.length === 1 &&
+      rule.deny &&
+      by.deny &&
+      by.rule.mode === rule.rule.mode &&
+      (by.fromSite || !rule.fromSite);
     return same ? { why: "redundant", by } : undefined;
   }
   const isSame = sameWays(waysOf([rule]), waysOf(nearest.heads), spot.key.kind === "block");
   return isSame ? { why: "redundant", by } : undefined;
 }
 
-function holdsWhole(broader: Spot, spot: Spot): boolean {
-  const isGlob = broader.key.kind === "host" && broader.key.pattern.kind === "glob";
-  return !isGlob || (spot.key.kind === "host" && spot.key.pattern.kind === "exact");
-}
-
 /** A site's rule that a pack has as well. */
 function redundantBesidePack(spot: Spot, rule: CompiledRule): Standing["idle"] {
   const [first, second] = spot.rules;
-  if (first !== rule || second === undefined || !rule.fromSite || second.fromSite || spot.rules.length > 2) return undefined;
+  if (first !== rule || second === undefined || !rule.fromSite || second.fromSite || spot.rules.length > 2)
+    return undefined;
   if (rule.deny || second.deny || !outlives(second, rule)) return undefined;
   const isSame = sameWays(waysOf([rule]), waysOf([second]), spot.key.kind === "block");
   return isSame ? { why: "redundant", by: second } : undefined;
 }
 
 /** Compares the rules that exist for an audience with those of the nearest broader pattern that exist for it too. */
-function meetBroader(spot: Spot, deciding: readonly CompiledRule[], audience: number, around: readonly Spot[], ledger: Ledger): void {
+function meetBroader(
+  spot: Spot,
+  deciding: readonly CompiledRule[],
+  audience: number,
+  around: readonly Spot[],
+  ledger: Ledger,
+): void {
   const rules = deciding.filter((rule) => rule.audience === 0 || rule.audience === audience);
   const [child] = rules;
   if (child === undefined) return;
@@ -149,7 +170,14 @@ function compare(
   const parent = parents.find((rule) => rule.deny) ?? parents[0];
   if (parent === undefined || parent === child) return;
   if (parent.deny) {
-    if (!child.deny) ledger.meet("leaves_open", parent, child, spot.text, rules.flatMap((rule) => rule.endpoints.map(endpointName)));
+    if (!child.deny)
+      ledger.meet(
+        "leaves_open",
+        parent,
+        child,
+        spot.text,
+        rules.flatMap((rule) => rule.endpoints.map(endpointName)),
+      );
     return;
   }
   if (child.deny) {

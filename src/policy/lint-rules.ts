@@ -31,7 +31,9 @@ export function findBreadth(rule: CompiledRule): Finding[] {
   const say = (message: string): Finding => findingAt(rule, "broad", message);
   const rented = patterns.flatMap((pattern) => {
     const open = pattern.kind === "exact" ? undefined : publicSuffixUnder(literalSuffix(pattern));
-    return open === undefined ? [] : [say(`is broad: ${pattern.text} covers names under ${open.suffix}, where anyone can rent one`)];
+    return open === undefined
+      ? []
+      : [say(`is broad: ${pattern.text} covers names under ${open.suffix}, where anyone can rent one`)];
   });
   // A vendor's pack may well be about a whole domain of its vendor.
   const whole = rule.fromSite ? patterns.filter(coversWholeDomain).map((pattern) => pattern.text) : [];
@@ -39,9 +41,23 @@ export function findBreadth(rule: CompiledRule): Finding[] {
   const floor = patterns.length === 0 ? [] : resolvesTo.cidrs.filter(admitsLoopback).map((cidr) => cidr.text);
   return [
     ...rented,
-    ...(whole.length === 0 ? [] : [say(`is broad: ${listed(whole)} ${whole.length === 1 ? "covers a whole registered domain" : "cover whole registered domains"}`)]),
-    ...(blocks.length === 0 ? [] : [say(`is broad: ${listed(blocks)} ${blocks.length === 1 ? "holds" : "hold"} millions of addresses of many owners`)]),
-    ...(floor.length === 0 ? [] : [say(`is broad: resolves_to ${listed(floor)} admits loopback, and with it the proxy's own machine`)]),
+    ...(whole.length === 0
+      ? []
+      : [
+          say(
+            `is broad: ${listed(whole)} ${whole.length === 1 ? "covers a whole registered domain" : "cover whole registered domains"}`,
+          ),
+        ]),
+    ...(blocks.length === 0
+      ? []
+      : [
+          say(
+            `is broad: ${listed(blocks)} ${blocks.length === 1 ? "holds" : "hold"} millions of addresses of many owners`,
+          ),
+        ]),
+    ...(floor.length === 0
+      ? []
+      : [say(`is broad: resolves_to ${listed(floor)} admits loopback, and with it the proxy's own machine`)]),
   ];
 }
 
@@ -68,7 +84,9 @@ export function coverageOf(pattern: Pattern): string | undefined {
   if (pattern.kind === "suffix") return `${pattern.apex} and every name below it, at any depth`;
   const glob = pattern.text.slice("glob:".length);
   const labels = glob.split(".");
-  const example = labels.flatMap((label) => (label === "**" ? [] : [label.replaceAll("*", "abc").replaceAll("?", "x")])).join(".");
+  const example = labels
+    .flatMap((label) => (label === "**" ? [] : [label.replaceAll("*", "abc").replaceAll("?", "x")]))
+    .join(".");
   if (!labels.includes("**")) return `names of ${labels.length} labels, like ${example}`;
   return `names of ${labels.length - 1} or more labels, like ${example}`;
 }

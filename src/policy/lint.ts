@@ -22,7 +22,12 @@ export type Wildcard = { readonly rule: CompiledRule; readonly text: string; rea
  * Looks at a compiled set. Warnings are about the rules of site files, and about those of packs only where there is no
  * site file; what packs do to each other is told in `meetings` alone. Time grows with the number of patterns.
  */
-export function lintRuleset(set: PolicySet, ruleset: Ruleset, listenerGroups: ReadonlySet<string>, nowMs: number): Lint {
+export function lintRuleset(
+  set: PolicySet,
+  ruleset: Ruleset,
+  listenerGroups: ReadonlySet<string>,
+  nowMs: number,
+): Lint {
   const hasSite = ruleset.files.some((file) => file.kind === "site");
   const isOurs = (rule: CompiledRule): boolean => rule.fromSite || !hasSite;
   const ours = ruleset.rules.filter(isOurs);

@@ -24,6 +24,8 @@ export type Spots = {
    * suffix, that is judged by an example: they may have only some names in common.
    */
   readonly around: (spot: Spot) => readonly Spot[];
+  /** Some glob may share only a part of the names of this wildcard, so that `around` is not the whole truth. */
+  readonly isCrossed: (spot: Spot) => boolean;
   /** Suffixes with more globs than are compared with each other. */
   readonly crowded: readonly { readonly suffix: string; readonly globs: readonly Spot[] }[];
 };
@@ -45,9 +47,15 @@ export function collectSpots(ruleset: Ruleset, exists: (rule: CompiledRule) => b
   const byBlock = new Map(blocks.map((spot) => [spot.text, spot]));
   const prefixes = [...new Set(ruleset.addressGroups.map(({ key }) => key.prefix))].sort((a, b) => b - a);
   const around = (spot: Spot): readonly Spot[] =>
-    spot.key.kind === "host" ? aroundName(suffixes, spot, spot.key.pattern) : aroundBlock(byBlock, prefixes, spot.key.cidr);
-  const crowded = [...suffixes].flatMap(([suffix, { globs }]) => (globs.length > maxGlobsAtSuffix ? [{ suffix, globs }] : []));
-  return { list: [...hosts, ...blocks], around, crowded };
+    spot.key.kind === "host"
+      ? aroundName(suffixes, spot, spot.key.pattern)
+      : aroundBlock(byBlock, prefixes, spot.key.cidr);
+  const crowded = [...suffixes].flatMap(([suffix, { globs }]) =>
+    globs.length > maxGlobsAtSuffix ? [{ suffix, globs }] : [],
+  );
+  const isCrossed = (spot: Spot): boolean =>
+    spot.key.kind === "host" && isCrossedName(suffixes, spot, spot.key.pattern);
+  return { list: [...hosts, ...blocks], around, isCrossed, crowded };
 }
 
 /** Some name that a pattern covers; undefined for a glob whose wildcards leave no room for one. */
@@ -107,11 +115,24 @@ function aroundName(entries: ReadonlyMap<string, SuffixEntry>, spot: Spot, patte
     if (entry.globs.length > maxGlobsAtSuffix) return;
     for (const candidate of entry.globs) {
       if (candidate.text === spot.text) return;
-      const covers = candidate.glob.matches(sample) && (pattern.kind !== "suffix" || candidate.glob.matches(`x.${sample}`));
+      const covers =
+        candidate.glob.matches(sample) && (pattern.kind !== "suffix" || candidate.glob.matches(`x.${sample}`));
       if (covers) found.push(candidate);
     }
   });
   return found.reverse();
+}
+
+/** Globs that end in a part of its literal labels; beside a glob, those that end like it as well. */
+function isCrossedName(entries: ReadonlyMap<string, SuffixEntry>, spot: Spot, pattern: Pattern): boolean {
+  if (pattern.kind === "exact") return false;
+  const own = literalSuffix(pattern);
+  let isCrossed = false;
+  eachSuffix(own, (suffix) => {
+    if (pattern.kind === "suffix" && suffix === own) return;
+    isCrossed ||= entries.get(suffix)?.globs.some(({ text }) => text !== spot.text) ?? false;
+  });
+  return isCrossed;
 }
 
 function aroundBlock(byBlock: ReadonlyMap<string, Spot>, prefixes: readonly number[], cidr: Cidr): readonly Spot[] {

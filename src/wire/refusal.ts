@@ -25,7 +25,9 @@ const failures = {
 } as const satisfies Record<string, Row>;
 
 /** All failures, for metrics that must exist from the start. */
-export const failureWords: readonly Failure[] = Object.keys(failures).filter((word): word is Failure => word in failures);
+export const failureWords: readonly Failure[] = Object.keys(failures).filter(
+  (word): word is Failure => word in failures,
+);
 
 /** Rows for malformed requests: the reason is always `bad_request`, the status says how. */
 const malformed = {
@@ -128,7 +130,8 @@ export function refusalBytes(message: RefusalMessage, withBody = true): Buffer {
 /** Clients show nothing else of a failed CONNECT, so the cause stands here. */
 function reasonPhrase({ status, error, reason, denial }: Refusal, explain: ExplainLevel): string {
   if (explain === "none") return plainPhrase(status);
-  if (reason === undefined || denial === undefined) return explain === "full" ? `Failed: ${error}` : plainPhrase(status);
+  if (reason === undefined || denial === undefined)
+    return explain === "full" ? `Failed: ${error}` : plainPhrase(status);
   return explain === "full" ? `Denied: ${reason} ${denial}` : `Denied: ${denial}`;
 }
 
@@ -166,7 +169,8 @@ function prefersJson(accept: string | undefined): boolean {
     const weight = Number(parameters.find((p) => p.startsWith("q="))?.slice(2) ?? "1");
     if (Number.isNaN(weight)) continue;
     if (type === "application/json" || type === "application/problem+json") json = Math.max(json, weight);
-    else if (type === "text/plain" || type === "text/*" || type === "text/html" || type === "*/*") text = Math.max(text, weight);
+    else if (type === "text/plain" || type === "text/*" || type === "text/html" || type === "*/*")
+      text = Math.max(text, weight);
   }
   return json > 0 && (json > text || (json === text && accept.indexOf("json") < firstText(accept)));
 }

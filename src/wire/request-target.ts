@@ -42,7 +42,8 @@ function endOfAuthority(target: string): number {
 }
 
 function describeForeign(target: string): string {
-  if (target.startsWith("/") || target === "*") return "is in origin form: point the client's proxy setting here, not its URL";
+  if (target.startsWith("/") || target === "*")
+    return "is in origin form: point the client's proxy setting here, not its URL";
   if (/^https:/i.test(target)) return "is an https: URL: a proxy is asked for those with CONNECT";
   return "is no http: URL";
 }

@@ -51,13 +51,11 @@ const client = fc
     return { facts, message: clientHelloMessage({ extensions }) };
   });
 
-const server = fc
-  .record({ tls13: fc.boolean(), size: fc.integer({ min: 0, max: 300 }) })
-  .map(({ tls13, size }) =>
-    serverHelloMessage({
-      extensions: tls13 ? [padding(size), selectedVersion(0x0304)] : [extension(23, new Uint8Array(size))],
-    }),
-  );
+const server = fc.record({ tls13: fc.boolean(), size: fc.integer({ min: 0, max: 300 }) }).map(({ tls13, size }) =>
+  serverHelloMessage({
+    extensions: tls13 ? [padding(size), selectedVersion(0x0304)] : [extension(23, new Uint8Array(size))],
+  }),
+);
 
 const sizes = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 20 });
 

@@ -10,16 +10,24 @@ const now = Date.UTC(2026, 10, 21, 12);
 const day = 24 * 3600 * 1000;
 const midnight = Date.UTC(2026, 10, 22);
 
-function lint(files: readonly PolicyFile[], groups: readonly GroupWords[] = [], listenerGroups: readonly string[] = []): Lint {
+function lint(
+  files: readonly PolicyFile[],
+  groups: readonly GroupWords[] = [],
+  listenerGroups: readonly string[] = [],
+): Lint {
   const set = policySet(files, groups);
   return lintRuleset(set, compileRuleset(set), new Set(listenerGroups), now);
 }
 
 /** `kind rule message`, of one site file. */
 function warningsOf(rules: readonly Rule[], ...packs: readonly PolicyFile[]): string[] {
-  return lint([siteFile(rules), ...packs], [{ name: "servers", perClient: 1 }, { name: "kiosks", perClient: 1 }]).findings.map(
-    ({ kind, rule: id, message }) => `${kind} ${id}: ${message}`,
-  );
+  return lint(
+    [siteFile(rules), ...packs],
+    [
+      { name: "servers", perClient: 1 },
+      { name: "kiosks", perClient: 1 },
+    ],
+  ).findings.map(({ kind, rule: id, message }) => `${kind} ${id}: ${message}`);
 }
 
 /** `rule kind other: patterns (about)`. */
@@ -41,7 +49,9 @@ describe("one site file gets", () => {
     ],
     "a rule that repeats another": [
       [a, { ...a, id: "again" }],
-      ["shadowed site/again: is shadowed and never decides: site/a comes first with www.a.example and the same endpoints"],
+      [
+        "shadowed site/again: is shadowed and never decides: site/a comes first with www.a.example and the same endpoints",
+      ],
     ],
     "a rule that differs from an earlier one in its conditions": [
       [a, rule({ id: "b", hosts: ["www.a.example"], expect: ["https"], tlsMin: 0x0304 })],
@@ -53,19 +63,29 @@ describe("one site file gets", () => {
     ],
     "a rule of which an earlier one takes an endpoint, in another way": [
       [a, rule({ id: "b", hosts: ["www.a.example"], expect: ["http", "https"], tlsMin: 0x0304 })],
-      ["overridden site/b: is overridden at www.a.example: site/a comes first with the same pattern and decides https:443"],
+      [
+        "overridden site/b: is overridden at www.a.example: site/a comes first with the same pattern and decides https:443",
+      ],
     ],
     "a rule of which an earlier one has some hosts": [
       [a, rule({ id: "b", hosts: ["www.a.example", "www.b.example"], expect: ["https"] })],
-      ["overridden site/b: is overridden at www.a.example: site/a comes first with www.a.example and the same endpoints"],
+      [
+        "overridden site/b: is overridden at www.a.example: site/a comes first with www.a.example and the same endpoints",
+      ],
     ],
     "an allow beside a deny with the same pattern, in whatever order": [
       [a, deny({ id: "no-a", hosts: ["www.a.example"] })],
       ["shadowed site/a: is shadowed and never decides: site/no-a denies www.a.example"],
     ],
-    "no warning for a deny that only reports": [[a, deny({ id: "no-a", hosts: ["www.a.example"], mode: "report" })], []],
+    "no warning for a deny that only reports": [
+      [a, deny({ id: "no-a", hosts: ["www.a.example"], mode: "report" })],
+      [],
+    ],
     "a narrower rule that says the same": [
-      [rule({ id: "wide", hosts: ["*.x.a.example"], expect: ["https"] }), rule({ id: "one", hosts: ["www.x.a.example"], expect: ["https"] })],
+      [
+        rule({ id: "wide", hosts: ["*.x.a.example"], expect: ["https"] }),
+        rule({ id: "one", hosts: ["www.x.a.example"], expect: ["https"] }),
+      ],
       ["redundant site/one: is redundant: without it site/wide decides the same for www.x.a.example"],
     ],
     "a host that the rule's own wildcard covers": [
@@ -78,7 +98,9 @@ describe("one site file gets", () => {
         rule({ id: "between", hosts: ["*.y.x.a.example"], expect: ["https", "http"] }),
         rule({ id: "one", hosts: ["www.y.x.a.example"], expect: ["https"] }),
       ],
-      ["takes_away site/one: takes decisions away: *.y.x.a.example of site/between no longer decides www.y.x.a.example; lost there: http:80"],
+      [
+        "takes_away site/one: takes decisions away: *.y.x.a.example of site/between no longer decides www.y.x.a.example; lost there: http:80",
+      ],
     ],
     "a narrower rule that loses an endpoint": [
       [
@@ -91,7 +113,14 @@ describe("one site file gets", () => {
     ],
     "a narrower rule that loses a condition": [
       [
-        rule({ id: "wide", hosts: ["*.x.a.example"], expect: ["http"], range: "allow", methods: ["GET", "PUT"], websocket: "allow" }),
+        rule({
+          id: "wide",
+          hosts: ["*.x.a.example"],
+          expect: ["http"],
+          range: "allow",
+          methods: ["GET", "PUT"],
+          websocket: "allow",
+        }),
         rule({ id: "narrow", hosts: ["cdn.x.a.example"], expect: ["http"], methods: ["GET"], paths: ["/p/**"] }),
       ],
       [
@@ -119,7 +148,9 @@ describe("one site file gets", () => {
         rule({ id: "narrow", hosts: ["cdn.x.a.example"], expect: ["http"], clients: ["kiosks"] }),
         rule({ id: "same", hosts: ["cdn.x.a.example"], expect: ["http"], clients: ["servers"], range: "allow" }),
       ],
-      ["takes_away site/same: takes decisions away: *.x.a.example of site/wide no longer decides cdn.x.a.example; lost there: https:443"],
+      [
+        "takes_away site/same: takes decisions away: *.x.a.example of site/wide no longer decides cdn.x.a.example; lost there: https:443",
+      ],
     ],
     "no shadow of a rule that lives longer": [
       [
@@ -136,7 +167,10 @@ describe("one site file gets", () => {
       ],
     ],
     "https where another rule expects tcp": [
-      [rule({ id: "raw", hosts: ["www.a.example"], expect: ["tcp:443"] }), rule({ id: "tls", hosts: ["www.a.example"], expect: ["https", "http"] })],
+      [
+        rule({ id: "raw", hosts: ["www.a.example"], expect: ["tcp:443"] }),
+        rule({ id: "tls", hosts: ["www.a.example"], expect: ["https", "http"] }),
+      ],
       [
         "overridden site/tls: is overridden at www.a.example: site/raw comes first with the same pattern and decides https:443",
         "tcp_beside_https site/tls: expects https where site/raw expects tcp, at www.a.example on one port: site/raw comes first, so nothing judges the TLS there",
@@ -179,7 +213,11 @@ describe("one site file gets", () => {
     ],
     "wildcards and blocks that are broad": [
       [
-        rule({ id: "domain", hosts: ["*.example.com", "glob:**.example.org", "*.corp", "www.example.net"], expect: ["https"] }),
+        rule({
+          id: "domain",
+          hosts: ["*.example.com", "glob:**.example.org", "*.corp", "www.example.net"],
+          expect: ["https"],
+        }),
         rule({ id: "rented", hosts: ["*.cloudfront.net"], expect: ["https"], sharedSuffix: true }),
         rule({ id: "blocks", addresses: ["8.0.0.0/8", "10.0.0.0/9", "2000::/3"], expect: ["https"] }),
         rule({ id: "floor", hosts: ["a.b.example"], expect: ["https"], resolvesTo: ["0.0.0.0/0", "127.0.0.0/8"] }),
@@ -200,7 +238,9 @@ describe("one site file gets", () => {
 
 describe("a site file beside packs gets", () => {
   const packRule = rule({ id: "p", hosts: ["*.x.a.example"], expect: ["http", "https"], range: "allow" });
-  const cases: Readonly<Record<string, readonly [rules: readonly Rule[], packs: readonly PolicyFile[], warnings: readonly string[]]>> = {
+  const cases: Readonly<
+    Record<string, readonly [rules: readonly Rule[], packs: readonly PolicyFile[], warnings: readonly string[]]>
+  > = {
     "a rule that a pack has as well": [
       [{ ...packRule, id: "mine" }],
       [packFile([packRule])],
@@ -214,7 +254,9 @@ describe("a site file beside packs gets", () => {
     "a narrower rule that takes from a pack": [
       [rule({ id: "mine", hosts: ["cdn.x.a.example"], expect: ["https"] })],
       [packFile([packRule])],
-      ["takes_away site/mine: takes decisions away: *.x.a.example of pack/p no longer decides cdn.x.a.example; lost there: http:80"],
+      [
+        "takes_away site/mine: takes decisions away: *.x.a.example of pack/p no longer decides cdn.x.a.example; lost there: http:80",
+      ],
     ],
     "one line for all rows of a pack inside its own broad rule": [
       [rule({ id: "mine", hosts: ["*.y.a.example"], expect: ["https"] })],
@@ -224,7 +266,9 @@ describe("a site file beside packs gets", () => {
           rule({ id: "q", hosts: ["c.y.a.example"], expect: ["http"] }),
         ]),
       ],
-      ["takes_away site/mine: loses decisions to the narrower rules of pack: *.y.a.example no longer decides a.y.a.example, b.y.a.example, c.y.a.example; lost there: https:443"],
+      [
+        "takes_away site/mine: loses decisions to the narrower rules of pack: *.y.a.example no longer decides a.y.a.example, b.y.a.example, c.y.a.example; lost there: https:443",
+      ],
     ],
     "its deny told where it hides rules of packs whole": [
       [deny({ id: "none", hosts: ["*.a.example"] })],
@@ -235,7 +279,9 @@ describe("a site file beside packs gets", () => {
       [a],
       [
         packFile([packRule, rule({ id: "q", hosts: ["q.x.a.example"], expect: ["http"] })]),
-        packFile([{ ...packRule, range: "deny" }, rule({ id: "wide", hosts: ["*.example.com"], expect: ["https"] })], { name: "second" }),
+        packFile([{ ...packRule, range: "deny" }, rule({ id: "wide", hosts: ["*.example.com"], expect: ["https"] })], {
+          name: "second",
+        }),
       ],
       [],
     ],
@@ -274,7 +320,12 @@ describe("where rules meet", () => {
       [packFile([rule({ id: "p", hosts: ["www.a.example"], expect: ["http", "https"], tlsMin: 0x0304 })])],
       ["site/a overrides pack/p: www.a.example (https:443)", "site/a leaves_open pack/p: www.a.example (http:80)"],
     ],
-    ["a rule shadows an equal one", [a, { ...a, id: "again" }], [], ["site/a shadows site/again: www.a.example (https:443)"]],
+    [
+      "a rule shadows an equal one",
+      [a, { ...a, id: "again" }],
+      [],
+      ["site/a shadows site/again: www.a.example (https:443)"],
+    ],
     [
       "a deny leaves open what its own file allows below it, and shadows what packs allow",
       [deny({ id: "none", hosts: ["*.a.example"] }), a],
@@ -300,11 +351,20 @@ describe("where rules meet", () => {
 });
 
 describe("groups", () => {
-  const unused = (files: readonly PolicyFile[], groups: readonly GroupWords[], listenerGroups: readonly string[] = []): string[] =>
-    lint(files, groups, listenerGroups).findings.flatMap(({ kind, offending }) => (kind === "unused_group" ? [offending] : []));
+  const unused = (
+    files: readonly PolicyFile[],
+    groups: readonly GroupWords[],
+    listenerGroups: readonly string[] = [],
+  ): string[] =>
+    lint(files, groups, listenerGroups).findings.flatMap(({ kind, offending }) =>
+      kind === "unused_group" ? [offending] : [],
+    );
 
   test("that no rule, use or listener names, and that set nothing, are unused", () => {
-    const files = [siteFile([{ ...a, clients: ["by-rule"] }]), packFile([rule({ id: "p", hosts: ["p.example"], expect: ["http"] })], { uses: [{ clients: ["by-use"] }] })];
+    const files = [
+      siteFile([{ ...a, clients: ["by-rule"] }]),
+      packFile([rule({ id: "p", hosts: ["p.example"], expect: ["http"] })], { uses: [{ clients: ["by-use"] }] }),
+    ];
     const names = ["by-rule", "by-use", "by-listener", "idle"].map((name) => ({ name }));
     const groups: GroupWords[] = [...names, { name: "limited", perClient: 5 }, { name: "watched", mode: "report" }];
     expect(unused(files, groups, ["by-listener"])).toEqual(["idle"]);
@@ -323,7 +383,12 @@ describe("coverage", () => {
   });
 
   test("is listed for each wildcard of each rule that exists", () => {
-    const { wildcards } = lint([siteFile([rule({ id: "x", hosts: ["*.b.example.com", "b.c.example"], expect: ["https"] }), { ...a, expiresAt: 0 }])]);
+    const { wildcards } = lint([
+      siteFile([
+        rule({ id: "x", hosts: ["*.b.example.com", "b.c.example"], expect: ["https"] }),
+        { ...a, expiresAt: 0 },
+      ]),
+    ]);
     expect(wildcards.map(({ rule: { fullId }, text }) => [fullId, text])).toEqual([["site/x", "*.b.example.com"]]);
   });
 });
@@ -333,13 +398,19 @@ describe("many rules", () => {
   const big: Readonly<Record<string, readonly Rule[]>> = {
     "names inside one wildcard": [
       rule({ id: "wide", hosts: ["*.x.example.com"], expect: ["https", "http"] }),
-      ...Array.from({ length: count }, (_, i) => rule({ id: `r-${i}`, hosts: [`n${i}.x.example.com`], expect: ["https"] })),
+      ...Array.from({ length: count }, (_, i) =>
+        rule({ id: `r-${i}`, hosts: [`n${i}.x.example.com`], expect: ["https"] }),
+      ),
     ],
-    "rules with one pattern": Array.from({ length: count }, (_, i) => rule({ id: `r-${i}`, hosts: ["*.x.example.com"], expect: [`https:${1 + (i % 60_000)}`] })),
+    "rules with one pattern": Array.from({ length: count }, (_, i) =>
+      rule({ id: `r-${i}`, hosts: ["*.x.example.com"], expect: [`https:${1 + (i % 60_000)}`] }),
+    ),
     "rules with one pattern around as many names": Array.from({ length: count }, (_, i) => {
       return rule({ id: `r-${i}`, hosts: ["*.x.example.com", `n${i}.x.example.com`], expect: ["https"] });
     }),
-    "globs that end in one name": Array.from({ length: 2000 }, (_, i) => rule({ id: `r-${i}`, hosts: [`glob:n${i}*.x.example.com`], expect: ["https"] })),
+    "globs that end in one name": Array.from({ length: 2000 }, (_, i) =>
+      rule({ id: `r-${i}`, hosts: [`glob:n${i}*.x.example.com`], expect: ["https"] }),
+    ),
   };
   test.each(Object.entries(big))("%s are looked at in linear time", (_, rules) => {
     const started = performance.now();
@@ -351,6 +422,8 @@ describe("many rules", () => {
   });
 
   test("of globs that end in one name one warning is enough", () => {
-    expect(lint([siteFile(big["globs that end in one name"] ?? [])]).findings.map(({ kind }) => kind)).toEqual(["crowded"]);
+    expect(lint([siteFile(big["globs that end in one name"] ?? [])]).findings.map(({ kind }) => kind)).toEqual([
+      "crowded",
+    ]);
   });
 });
