@@ -47,6 +47,8 @@ const io: Io = {
   onSignal: (signal, handler) => void process.on(signal, handler),
   now: Date.now,
   policiesDir: fileURLToPath(new URL("../policies", import.meta.url)),
+  // Whoever was started by npm has no `sallyport` on the path.
+  program: process.env["npm_command"] === undefined ? "sallyport" : "npx sallyport",
   version: versionOf(JSON.parse(readFileSync(packageFile, "utf8"))),
   nodeVersion: process.versions.node,
 };

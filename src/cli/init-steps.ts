@@ -10,6 +10,8 @@ export type NextStep = {
 };
 
 export type StepFacts = {
+  /** How this program is called here: `sallyport`, or `npx sallyport`. */
+  readonly program: string;
   readonly paths: { readonly config: string; readonly policy: string };
   readonly listen: readonly ListenAddress[];
   readonly admin: string;
@@ -17,7 +19,7 @@ export type StepFacts = {
 };
 
 /** In the order in which they are taken. */
-export function nextSteps({ paths, listen, admin, examples }: StepFacts): readonly NextStep[] {
+export function nextSteps({ program, paths, listen, admin, examples }: StepFacts): readonly NextStep[] {
   const config = dirname(paths.config) === "." ? "" : ` --config ${shellWord(paths.config)}`;
   const [first = { host: "127.0.0.1", port: 3128 }] = listen;
   const local = authority(first.host, first.port);
@@ -26,13 +28,18 @@ export function nextSteps({ paths, listen, admin, examples }: StepFacts): readon
   const http = examples.find(({ request }) => request.startsWith("GET "))?.request.slice("GET ".length);
   const enforced = reportLine.replace("report", "enforce");
   return [
-    { purpose: "see what the policy opens, and run its tests", commands: [`sallyport check${config}`] },
+    { purpose: "see what the policy opens, and run its tests", commands: [`${program} check${config}`] },
     ...(example === undefined
       ? []
-      : [{ purpose: "ask what becomes of a request, and why", commands: [explainCommand(example, config)] }]),
+      : [
+          {
+            purpose: "ask what becomes of a request, and why",
+            commands: [`${program} ${explainArguments(example, config)}`],
+          },
+        ]),
     {
       purpose: "run the proxy, in report mode; the log is one line of JSON for each exchange",
-      commands: [`sallyport serve${config} > sallyport.log`],
+      commands: [`${program} serve${config} > sallyport.log`],
     },
     {
       purpose: "send something through it, from this machine",
@@ -45,7 +52,7 @@ export function nextSteps({ paths, listen, admin, examples }: StepFacts): readon
     },
     {
       purpose: "enforce, then stop serve and start it again",
-      commands: [`sed -i 's/^${reportLine}$/${enforced}/' ${shellWord(paths.policy)}`, `sallyport check${config}`],
+      commands: [`sed -i 's/^${reportLine}$/${enforced}/' ${shellWord(paths.policy)}`, `${program} check${config}`],
     },
   ];
 }
@@ -68,9 +75,9 @@ function clientStep({ host, port }: ListenAddress): NextStep {
   };
 }
 
-function explainCommand({ request, tls }: ExampleRequest, config: string): string {
+function explainArguments({ request, tls }: ExampleRequest, config: string): string {
   const hello = tls === undefined ? "" : tls === null ? " --no-tls" : ` --tls ${tls}`;
-  return `sallyport explain "${request}"${hello}${config}`;
+  return `explain "${request}"${hello}${config}`;
 }
 
 /** A listener on every address is reached by loopback. */

@@ -81,7 +81,7 @@ function runInit(options: InitOptions, io: Io): ExitCode {
     case "created":
       break;
   }
-  const steps = nextSteps({ paths, listen, admin, examples: policy });
+  const steps = nextSteps({ program: io.program, paths, listen, admin, examples: policy });
   sayWritten(options, io, files, packs, addresses, steps);
   if (listen.some(({ host }) => !isLoopback(host))) {
     sayWarning(

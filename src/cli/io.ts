@@ -25,6 +25,8 @@ export type Io = {
   readonly now: () => number;
   /** Directory of the policies that ship with the program. */
   readonly policiesDir: string;
+  /** How a person calls this program here: `sallyport`, or `npx sallyport` where npm started it. */
+  readonly program: string;
   readonly version: string;
   readonly nodeVersion: string;
 };

@@ -73,7 +73,7 @@ function sayStarted(io: Io, isDefault: boolean, settings: Settings, ruleset: Rul
       io,
       "this is the default policy, the packs of every vendor. An RMM vendor's hosts serve every tenant of that vendor, an attacker's too: use only the packs you need",
     );
-    sayHint(io, "sallyport init --packs automox,windows-update writes a configuration of your own");
+    sayHint(io, `${io.program} init --packs automox,windows-update writes a configuration of your own`);
   }
   const open = settings.listen.filter((listener) => !isLoopback(listener.address.host));
   if (ruleset.defaultMode === "report" && open.length > 0) {

@@ -43,7 +43,8 @@ const startTimeoutMs = 15_000;
 /** Starts it and waits until it listens. Needs a build, which `npm test` makes first. */
 export async function startSallyport(options: SallyportOptions): Promise<Sallyport> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-test-"));
-  const policy = typeof options.policy === "string" ? options.policy : stringify({ version: 1, name: "site", ...options.policy });
+  const policy =
+    typeof options.policy === "string" ? options.policy : stringify({ version: 1, name: "site", ...options.policy });
   await writeFile(join(directory, "site.yaml"), policy);
   const settings = {
     version: 1,
@@ -89,7 +90,11 @@ export async function startSallyport(options: SallyportOptions): Promise<Sallypo
     child.kill("SIGKILL");
     throw new Error(`sallyport did not start:\n${errors}`);
   }
-  const port = Number(String((first["listen"] as readonly string[])[0]).split(":").at(-1));
+  const port = Number(
+    String((first["listen"] as readonly string[])[0])
+      .split(":")
+      .at(-1),
+  );
   const adminPort = Number(String(first["admin"]).split(":").at(-1));
   return {
     port,

@@ -261,6 +261,7 @@ async function run(args: readonly string[]): Promise<string> {
     onSignal: () => {},
     now: () => now,
     policiesDir: `${root}policies`,
+    program: "sallyport",
     version: "1.2.3",
     nodeVersion: "20.0.0",
   };

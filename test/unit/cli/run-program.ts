@@ -51,6 +51,7 @@ export async function run(
     onSignal: () => {},
     now: () => now,
     policiesDir,
+    program: "sallyport",
     version: "0.0.0",
     nodeVersion: "20.0.0",
     ...given,
