@@ -119,6 +119,8 @@ export function createProxy(options: ProxyOptions): Proxy {
   const stop = async (): Promise<void> => {
     draining = true;
     for (const listener of listeners) listener.destroy("drain");
+    // Exchanges are logged when their sockets are closed, and the log is closed last.
+    await Promise.all(listeners.map((listener) => listener.drain()));
     resolver.close();
     await admin.close();
     await log.close();

@@ -46,6 +46,7 @@ export function createListener(
   const tunnels = new Set<{ readonly close: (closedBy: ClosedBy) => void }>();
   let name = `${host}:${port}`;
   let allClosed: (() => void) | undefined;
+  let drained: Promise<void> | undefined;
 
   const server = createServer({
     maxHeaderSize: limits.headBytes,
@@ -222,12 +223,12 @@ export function createListener(
         return bound;
       }),
     drain: () =>
-      new Promise((fulfil) => {
+      (drained ??= new Promise((fulfil) => {
         allClosed = fulfil;
         server.close();
         server.closeIdleConnections();
         if (sockets.size === 0) fulfil();
-      }),
+      })),
     destroy: (closedBy) => {
       server.close();
       for (const tunnel of tunnels) tunnel.close(closedBy);

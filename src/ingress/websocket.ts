@@ -58,8 +58,9 @@ export function handleWebSocket(
   return {
     close: (closedBy) => {
       if (spliced === undefined) return breakOff("ok", closedBy);
-      event.closedBy = closedBy;
       spliced.close();
+      // Recorded now: by the time both sockets are closed the log may be, too.
+      if (!finished) conclude("ok", closedBy);
     },
   };
 
@@ -97,7 +98,7 @@ export function handleWebSocket(
       onBytesUp: (bytes) => (event.bytesUp += bytes),
       onBytesDown: (bytes) => (event.bytesDown += bytes),
       done: (end) => {
-        conclude(end.outcome, event.closedBy ?? end.closedBy);
+        if (!finished) conclude(end.outcome, end.closedBy);
         closed();
       },
     });

@@ -56,7 +56,7 @@ describe("what is refused", () => {
     ["identity", ["Transfer-Encoding: identity"], {}, "coding_unknown"],
     ["xchunked", ["Transfer-Encoding: xchunked"], {}, "coding_unknown"],
     ["chunked with a parameter", ["Transfer-Encoding: chunked;a=b"], {}, "coding_unknown"],
-    ["an empty coding", ["Transfer-Encoding:"], {}, "coding_unknown"],
+    ["an empty coding", ["Transfer-Encoding:"], {}, "bad_request"],
     ["chunks in HTTP/1.0", ["Transfer-Encoding: chunked"], { httpVersion: "1.0" }, "bad_request"],
     ["CONNECT with a body", ["Content-Length: 5"], { method: "CONNECT" }, "bad_request"],
     ["CONNECT with chunks", ["Transfer-Encoding: chunked"], { method: "CONNECT" }, "bad_request"],
