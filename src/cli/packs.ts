@@ -8,10 +8,12 @@ import { suggest } from "../config/suggest.ts";
 import { endpointName } from "../policy/conditions.ts";
 import type { PolicyFile, Rule } from "../policy/rule.ts";
 import type { ExitCode, Io } from "./io.ts";
+import { packsDocument } from "./packs-document.ts";
 import { diskAt, packsDirOf } from "./policy-target.ts";
 import { counted, sayError, sayHint, sayProblems, table } from "./terminal.ts";
 
 type PacksOptions = { readonly json?: boolean };
+type ListOptions = PacksOptions & { readonly markdown?: boolean };
 type ShowOptions = PacksOptions & {
   /** `name=value`, `name=value,value`; several parameters in several options or after commas. */
   readonly with?: readonly string[];
@@ -29,7 +31,10 @@ Examples:
 
 /** Adds the subcommands, their options and help. */
 export function configurePacks(command: Command, io: Io, done: (exit: ExitCode) => void): void {
-  command.addHelpText("after", listHelp).action((options: PacksOptions) => done(runPacks(options, io)));
+  command
+    .option("--markdown", "answer in Markdown: every pack's table with rules and sources")
+    .addHelpText("after", listHelp)
+    .action((options: ListOptions) => done(options.markdown === true ? runPacksDocument(io) : runPacks(options, io)));
   command
     .command("show")
     .description("show the rules of a pack: hosts, what is expected of them, and from which document that is")
@@ -64,6 +69,17 @@ function runPacks({ json }: PacksOptions, io: Io): ExitCode {
   if (!hasErrors(problems)) return 0;
   sayProblems(io, problems);
   return 3;
+}
+
+/** Exit 3 where a pack is broken; there is no document then. */
+function runPacksDocument(io: Io): ExitCode {
+  const document = packsDocument(diskAt(io), packsDirOf(io));
+  if (document.kind === "problems") {
+    sayProblems(io, document.problems);
+    return 3;
+  }
+  io.stdout(document.text);
+  return 0;
 }
 
 /** Exit 2 for an unknown pack and for parameters that are missing or wrong, 3 where the pack itself is broken. */
