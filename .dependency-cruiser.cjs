@@ -7,17 +7,31 @@ const rooms = {
   wire: { values: ["names"] },
   identity: { values: ["names"] },
   policy: { values: ["names", "wire", "identity"] },
+  review: { values: ["names", "wire", "identity", "policy"] },
   config: { values: ["names", "wire", "identity", "policy"] },
   egress: { values: ["names", "wire", "identity"], types: ["policy"] },
   record: { values: ["names", "wire", "identity"], types: ["policy"] },
   pki: { values: ["names", "wire", "identity", "policy"] },
   ingress: { values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki"] },
-  admin: { values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress"] },
+  admin: { values: ["names", "wire", "identity", "policy", "review", "config", "egress", "record", "pki", "ingress"] },
   proxy: {
     values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "admin"],
   },
   cli: {
-    values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "admin", "proxy"],
+    values: [
+      "names",
+      "wire",
+      "identity",
+      "policy",
+      "review",
+      "config",
+      "egress",
+      "record",
+      "pki",
+      "ingress",
+      "admin",
+      "proxy",
+    ],
   },
   main: { values: ["cli", "config"] },
 };
@@ -26,7 +40,7 @@ const rooms = {
 const files = ["proxy", "main"];
 
 /** Rooms that do no I/O, and the builtins that do none either. */
-const pure = ["names", "wire", "identity", "policy"];
+const pure = ["names", "wire", "identity", "policy", "review"];
 const pureBuiltins = "^(node:)?(net|url|crypto|buffer)$";
 
 /** The one home of each package; a package without a line here may be imported anywhere in src/. */

@@ -1,5 +1,5 @@
 /** Where rules meet, in rows for a person: rule by rule for one's own, pack by pack for what packs do to each other. */
-import { type Meeting, listed } from "../policy/finding.ts";
+import { type Meeting, listed } from "../review/finding.ts";
 
 const words = { shadows: "shadows", overrides: "overrides", leaves_open: "leaves open" } as const;
 

@@ -1,8 +1,8 @@
 /** `sallyport diff OLD NEW`: what requests would be decided otherwise. */
 import type { Command } from "commander";
 import { type Problem, formatProblem } from "../config/problem.ts";
-import { type Change, type ChangeKind, type Outcome, diffRulesets } from "../policy/diff.ts";
-import { listed } from "../policy/finding.ts";
+import { type Change, type ChangeKind, type Outcome, diffRulesets } from "../review/diff.ts";
+import { listed } from "../review/finding.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { type LoadedTarget, configuredTarget, loadTarget, targetsOf } from "./policy-target.ts";
 import { sayProblems, table } from "./terminal.ts";

@@ -1,5 +1,5 @@
 /** An answer of `explain` as fields: the same for one request with `--json` and for each line of `--ndjson`. */
-import { decidingRule } from "../policy/covering.ts";
+import { decidingRule } from "../review/covering.ts";
 import { explainDenial } from "../policy/explain.ts";
 import type { Place } from "../policy/rule.ts";
 import type { TrialAnswer } from "../policy/trial.ts";

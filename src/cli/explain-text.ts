@@ -1,8 +1,8 @@
 /** One explained request, for a person: the verdict first, then who decided, who lost, and what would have to change. */
 import type { CompiledRule } from "../policy/compiled-rule.ts";
-import { type CoveringRule, audienceNames, decidingPattern, decidingRule } from "../policy/covering.ts";
+import { type CoveringRule, audienceNames, decidingPattern, decidingRule } from "../review/covering.ts";
 import { expectationOf, explainDenial, tlsName } from "../policy/explain.ts";
-import type { Remedy } from "../policy/remedy-rule.ts";
+import type { Remedy } from "../review/remedy-rule.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import type { TrialAnswer } from "../policy/trial.ts";
 import { rowOfReason } from "../wire/refusal.ts";

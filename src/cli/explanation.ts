@@ -2,9 +2,9 @@
 import { isAbsolute, relative } from "node:path";
 import type { Client } from "../identity/groups.ts";
 import type { CompiledRule } from "../policy/compiled-rule.ts";
-import { type CoveringPattern, listCovering } from "../policy/covering.ts";
-import type { Remedy } from "../policy/remedy-rule.ts";
-import { remediesOf } from "../policy/remedy.ts";
+import { type CoveringPattern, listCovering } from "../review/covering.ts";
+import type { Remedy } from "../review/remedy-rule.ts";
+import { remediesOf } from "../review/remedy.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import { type TrialAnswer, type TrialRequest, trialClient, trialTarget, tryRequest } from "../policy/trial.ts";
 import type { Denial } from "../policy/verdict.ts";

@@ -5,7 +5,7 @@ import { type PackParameterValues, loadPackAlone } from "../config/pack-alone.ts
 import { type PackParameter, type PackSummary, listPacks } from "../config/packs.ts";
 import { type Problem, hasErrors } from "../config/problem.ts";
 import { suggest } from "../config/suggest.ts";
-import { endpointName } from "../policy/conditions.ts";
+import { endpointName } from "../review/conditions.ts";
 import type { PolicyFile, Rule } from "../policy/rule.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { packsDocument } from "./packs-document.ts";

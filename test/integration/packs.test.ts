@@ -9,7 +9,7 @@ import { loadPackCases } from "../../src/config/pack-cases.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { runPolicyTests } from "../../src/config/run-tests.ts";
 import { compileRuleset } from "../../src/policy/compile.ts";
-import { lintRuleset } from "../../src/policy/lint.ts";
+import { lintRuleset } from "../../src/review/lint.ts";
 import type { PolicySet } from "../../src/policy/rule.ts";
 
 const policiesDir = fileURLToPath(new URL("../../policies", import.meta.url));

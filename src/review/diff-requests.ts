@@ -1,7 +1,7 @@
 /** The ways in which a host is asked for, to tell two rulesets apart: endpoints, and what varies on plain HTTP. */
-import type { CompiledRule } from "./compiled-rule.ts";
-import type { HttpFacts, RequestFacts } from "./decide.ts";
-import type { Endpoint } from "./rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
+import type { HttpFacts, RequestFacts } from "../policy/decide.ts";
+import type { Endpoint } from "../policy/rule.ts";
 
 /** A request without its host. */
 export type AskedRequest = Pick<RequestFacts, "kind" | "port" | "http"> & {

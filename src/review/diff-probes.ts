@@ -1,11 +1,11 @@
 /** Requests that stand for all that two rulesets say: every pattern, every endpoint that some covering rule has. */
 import { type Cidr, addressOfBytes } from "../names/address.ts";
 import { type Host, parseHost } from "../names/hostname.ts";
-import type { CompiledRule } from "./compiled-rule.ts";
-import type { HttpFacts, RequestFacts } from "./decide.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
+import type { HttpFacts, RequestFacts } from "../policy/decide.ts";
 import { requestsFor, stranger } from "./diff-requests.ts";
-import type { Pattern } from "./pattern.ts";
-import type { Ruleset } from "./ruleset.ts";
+import type { Pattern } from "../policy/pattern.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
 import { sampleName } from "./spots.ts";
 
 export type Probe = {

@@ -1,5 +1,5 @@
 /** Goes through all patterns once and tells the ledger which rules meet there, and who decides. */
-import type { CompiledRule } from "./compiled-rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { type Way, conditionsOf, endpointName, lostBetween, slotOf, waysOf } from "./conditions.ts";
 import type { Ledger } from "./lint-ledger.ts";
 import type { Spot, Spots } from "./spots.ts";

@@ -1,11 +1,11 @@
 /** What changes from one ruleset to another, found by deciding the same representative requests on both. Pure. */
-import type { CompiledRule } from "./compiled-rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { conditionsOf } from "./conditions.ts";
-import { type RequestFacts, decideTarget, modeOf } from "./decide.ts";
+import { type RequestFacts, decideTarget, modeOf } from "../policy/decide.ts";
 import { type ClientPair, pairClients } from "./diff-clients.ts";
 import { type Probe, collectProbes } from "./diff-probes.ts";
-import type { Ruleset } from "./ruleset.ts";
-import type { Reason, Verdict } from "./verdict.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
+import type { Reason, Verdict } from "../policy/verdict.ts";
 
 export type ChangeKind = "allowed" | "denied" | "rule" | "conditions";
 

@@ -1,10 +1,10 @@
 /** Patterns and blocks with the rules that stand at each, and which lies inside which: how a ruleset hangs together. */
 import { type Cidr, blockText } from "../names/address.ts";
 import { parseHostname } from "../names/hostname.ts";
-import type { CompiledRule } from "./compiled-rule.ts";
-import { eachSuffix, literalSuffix } from "./host-table.ts";
-import type { GlobPattern, Pattern } from "./pattern.ts";
-import type { PatternGroup, Ruleset } from "./ruleset.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
+import { eachSuffix, literalSuffix } from "../policy/host-table.ts";
+import type { GlobPattern, Pattern } from "../policy/pattern.ts";
+import type { PatternGroup, Ruleset } from "../policy/ruleset.ts";
 
 /** One pattern or block, and the rules that exist at it, in order of precedence. */
 export type Spot = {

@@ -1,7 +1,7 @@
 /** What a rule asks of the traffic on one of its endpoints, in words, so that two rules can be compared. */
-import type { CompiledRule } from "./compiled-rule.ts";
-import { tlsName } from "./explain.ts";
-import type { Endpoint, ResolvesTo, Rule } from "./rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
+import { tlsName } from "../policy/explain.ts";
+import type { Endpoint, ResolvesTo, Rule } from "../policy/rule.ts";
 
 /** A rule together with one of its endpoints. */
 export type Way = { readonly rule: CompiledRule; readonly endpoint: Endpoint };

@@ -2,12 +2,12 @@
 import { classOfAddress } from "../names/address-class.ts";
 import type { Address } from "../names/address.ts";
 import type { Authority } from "../names/authority.ts";
-import type { CompiledRule } from "./compiled-rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { type CoveringPattern, decidingPattern } from "./covering.ts";
 import { type RuleChanges, ruleText } from "./rule-text.ts";
-import type { Endpoint } from "./rule.ts";
-import type { TrialRequest } from "./trial.ts";
-import type { Denial } from "./verdict.ts";
+import type { Endpoint } from "../policy/rule.ts";
+import type { TrialRequest } from "../policy/trial.ts";
+import type { Denial } from "../policy/verdict.ts";
 
 /** A denied request, and what is known of it. */
 export type DeniedRequest = {

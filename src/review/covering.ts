@@ -2,11 +2,11 @@
 import type { Client } from "../identity/groups.ts";
 import type { Cidr } from "../names/address.ts";
 import type { Host } from "../names/hostname.ts";
-import type { CompiledRule } from "./compiled-rule.ts";
-import { isInAudience } from "./decide.ts";
-import type { Pattern } from "./pattern.ts";
-import type { PatternGroup, Ruleset } from "./ruleset.ts";
-import type { Verdict } from "./verdict.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
+import { isInAudience } from "../policy/decide.ts";
+import type { Pattern } from "../policy/pattern.ts";
+import type { PatternGroup, Ruleset } from "../policy/ruleset.ts";
+import type { Verdict } from "../policy/verdict.ts";
 
 /**
  * - `decides`: the verdict is this rule's

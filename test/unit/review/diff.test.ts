@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { compileRuleset } from "../../../src/policy/compile.ts";
-import { type Change, diffRulesets } from "../../../src/policy/diff.ts";
+import { type Change, diffRulesets } from "../../../src/review/diff.ts";
 import type { PolicyFile, Rule } from "../../../src/policy/rule.ts";
 import { type GroupWords, deny, packFile, policySet, rule, siteFile } from "../../support/policy.ts";
 

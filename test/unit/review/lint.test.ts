@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { compileRuleset } from "../../../src/policy/compile.ts";
-import type { FindingKind } from "../../../src/policy/finding.ts";
-import { type Lint, lintRuleset } from "../../../src/policy/lint.ts";
-import { coverageOf } from "../../../src/policy/lint-rules.ts";
+import type { FindingKind } from "../../../src/review/finding.ts";
+import { type Lint, lintRuleset } from "../../../src/review/lint.ts";
+import { coverageOf } from "../../../src/review/lint-rules.ts";
 import type { PolicyFile, Rule } from "../../../src/policy/rule.ts";
 import { type GroupWords, deny, packFile, patternsOf, policySet, rule, siteFile } from "../../support/policy.ts";
 

@@ -1,11 +1,11 @@
 /** What a valid policy says without meaning it: rules that do nothing, take from each other, or open much. Pure; for `check`. */
-import type { CompiledRule } from "./compiled-rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { type Finding, type Meeting, findingAt } from "./finding.ts";
 import { createLedger } from "./lint-ledger.ts";
 import { meetRules } from "./lint-meetings.ts";
 import { coverageOf, findBreadth, findExpiry, findUnusedGroups } from "./lint-rules.ts";
-import type { PolicySet } from "./rule.ts";
-import type { Ruleset } from "./ruleset.ts";
+import type { PolicySet } from "../policy/rule.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
 import { collectSpots, maxGlobsAtSuffix } from "./spots.ts";
 
 export type Lint = {

@@ -1,11 +1,11 @@
 /** What can be said of a rule, or of a group, without looking at the other rules. */
 import { type Cidr, cidrContains, parseAddress } from "../names/address.ts";
 import { publicSuffixUnder, registrableDomain } from "../names/public-suffix.ts";
-import type { CompiledRule } from "./compiled-rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { type Finding, findingAt, listed } from "./finding.ts";
-import { literalSuffix } from "./host-table.ts";
-import type { Pattern } from "./pattern.ts";
-import type { ClientGroup, PolicyFile } from "./rule.ts";
+import { literalSuffix } from "../policy/host-table.ts";
+import type { Pattern } from "../policy/pattern.ts";
+import type { ClientGroup, PolicyFile } from "../policy/rule.ts";
 
 const dayMs = 24 * 3600 * 1000;
 /** Days before the last one on which a rule is said to expire. */

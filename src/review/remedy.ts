@@ -2,7 +2,7 @@
 import { classOfAddress } from "../names/address-class.ts";
 import { type Authority, formatAuthority } from "../names/authority.ts";
 import { formatHost, parseHost } from "../names/hostname.ts";
-import { tlsName } from "./explain.ts";
+import { tlsName } from "../policy/explain.ts";
 import { audienceNames, decidingPattern } from "./covering.ts";
 import {
   type DeniedRequest,
@@ -14,9 +14,9 @@ import {
   newRule,
   provided,
 } from "./remedy-rule.ts";
-import type { Endpoint } from "./rule.ts";
-import type { Ruleset } from "./ruleset.ts";
-import type { TrialRequest } from "./trial.ts";
+import type { Endpoint } from "../policy/rule.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
+import type { TrialRequest } from "../policy/trial.ts";
 
 /** What the asker can do comes before what a policy would have to say. */
 export function remediesOf(ruleset: Ruleset, denied: DeniedRequest): readonly Remedy[] {

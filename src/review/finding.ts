@@ -1,6 +1,6 @@
 /** What `check` finds in a policy that is valid: a word for its kind, the place, and a sentence. */
-import type { CompiledRule } from "./compiled-rule.ts";
-import type { Place } from "./rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
+import type { Place } from "../policy/rule.ts";
 
 export type FindingKind =
   /** Never decides: another rule has its patterns and endpoints, or denies them. */

@@ -1,5 +1,5 @@
 /** Gathers what rules do to each other pattern by pattern, and tells it once for each pair of rules. */
-import type { CompiledRule } from "./compiled-rule.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { type Finding, type Meeting, findingAt, listed } from "./finding.ts";
 
 /** Why a rule never decides at one of its patterns. */

@@ -1,6 +1,6 @@
 /** A rule, or some of its fields, as one line of YAML: for people to copy into a site policy. */
-import { tlsName } from "./explain.ts";
-import type { Endpoint, Permission, RangeMode, Rule, SniMode, TlsVersion } from "./rule.ts";
+import { tlsName } from "../policy/explain.ts";
+import type { Endpoint, Permission, RangeMode, Rule, SniMode, TlsVersion } from "../policy/rule.ts";
 
 /** Fields of a rule in their own words; what is absent has its default, or is that of the rule it is told from. */
 export type RuleChanges = {
