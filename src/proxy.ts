@@ -30,8 +30,8 @@ export type Proxy = {
   readonly drain: () => Promise<void>;
   /** Ends everything at once. */
   readonly stop: () => Promise<void>;
-  /** Opens the log file anew. */
-  readonly reopenLog: () => Promise<void>;
+  /** Opens the log file anew; answers why that failed, and undefined where it did not. */
+  readonly reopenLog: () => Promise<unknown>;
 };
 
 /** Where the proxy listens, `host:port` with the ports that were bound. */

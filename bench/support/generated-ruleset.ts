@@ -55,6 +55,7 @@ function allowRule(pattern: Pattern, number: number): Rule {
     endpoints: [{ scheme: "https", port: 443 }],
     tlsMin: 0x0303,
     sni: undefined,
+    addressSni: undefined,
     ech: "allow",
     range: "deny",
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],

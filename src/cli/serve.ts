@@ -1,6 +1,7 @@
 /** `sallyport serve`: runs the proxy until it is told to stop, and says what to try next. */
 import type { Settings } from "../config/settings.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
+import { tryRequest } from "../policy/trial.ts";
 import { type Bound, type Proxy, createProxy } from "../proxy.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { type SourceOptions, loadSources } from "./sources.ts";
@@ -47,7 +48,12 @@ function untilStopped(io: Io, proxy: Proxy): Promise<void> {
     };
     io.onSignal("SIGTERM", stop);
     io.onSignal("SIGINT", stop);
-    io.onSignal("SIGHUP", () => void proxy.reopenLog());
+    io.onSignal("SIGHUP", () => {
+      void proxy.reopenLog().then((failure) => {
+        if (failure !== undefined)
+          sayError(io, `the log file could not be opened anew, the old one is still written: ${messageOf(failure)}`);
+      });
+    });
   });
 }
 
@@ -62,8 +68,9 @@ function sayStarted(io: Io, isDefault: boolean, settings: Settings, ruleset: Rul
     `packs: ${packs.length === 0 ? "none" : packs.join(", ")}`,
     "",
     "try:",
-    ...(allowed === undefined ? [] : [`  curl -x http://${reachable(proxy)} ${allowed}   # allowed`]),
-    `  curl -x http://${reachable(proxy)} http://example.com/   # denied: no_rule`,
+    ...[...(allowed === undefined ? [] : [allowed]), "http://example.com/"].map(
+      (url) => `  curl -x http://${reachable(proxy)} ${url}   # ${outcomeOf(ruleset, url, io.now())}`,
+    ),
     `  curl http://${bound.admin}/metrics`,
     "",
   ];
@@ -83,6 +90,27 @@ function sayStarted(io: Io, isDefault: boolean, settings: Settings, ruleset: Rul
     );
   }
 }
+
+/** What becomes of a GET, as the policy in force decides it for a client on this machine. */
+function outcomeOf(ruleset: Ruleset, target: string, nowMs: number): string {
+  const { verdict, reason, would } = tryRequest(ruleset, { ...plainGet, target }, nowMs);
+  if (would !== undefined) return `allowed, since report mode only records: ${reason}`;
+  return verdict === "allow" ? "allowed" : `denied: ${reason}`;
+}
+
+const plainGet = {
+  method: "GET",
+  client: undefined,
+  group: undefined,
+  host: undefined,
+  range: undefined,
+  sni: undefined,
+  tls: undefined,
+  ech: undefined,
+  serverTls: undefined,
+  resolved: undefined,
+  time: undefined,
+} as const;
 
 /** A request that the policy in force allows: the first plain http endpoint of an exact or suffix pattern. */
 function exampleAllowed(ruleset: Ruleset): string | undefined {
@@ -116,5 +144,9 @@ function startFailure(error: unknown): string {
     return `${address} is in use: is another proxy running? --listen and --admin choose other addresses`;
   if (code === "EACCES") return `no permission to listen on ${address}`;
   if (code === "EADDRNOTAVAIL") return `${address} is no address of this machine`;
-  return `the proxy did not start: ${error instanceof Error ? error.message : String(error)}`;
+  return `the proxy did not start: ${messageOf(error)}`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

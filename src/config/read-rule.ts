@@ -54,6 +54,7 @@ export function readRule(context: RuleContext, raw: RawRule, node: YamlNode): Ru
     endpoints: deny ? [] : endpoints,
     tlsMin: tlsVersions[raw.tls_min ?? defaults.tls_min ?? "1.2"],
     sni: raw.sni ?? defaults.sni,
+    addressSni: raw.sni,
     ech: raw.ech ?? defaults.ech ?? "allow",
     range: raw.range ?? defaults.range ?? "deny",
     methods,

@@ -69,12 +69,11 @@ export function admitRequest(
   if (named === undefined) return malformed("bad_request", "the Host field is malformed");
   const hops = maxForwards(method, rawFields);
   if (hops === "malformed") return malformed("bad_request", "Max-Forwards is no number");
-  if (namesInVia(rawFields, context.via)) {
-    return failed(exchange, "proxy_loop_detected", "this proxy stands in Via already");
-  }
   if (context.isDraining()) {
     context.metrics.limitRejected("draining");
-    return failed(exchange, "connection_limit_reached", "the proxy is shutting down");
+    const denial = denyOutright("limit_exceeded");
+    exchange.note(denial);
+    return { kind: "refused", refusal: refusalOfDenial(denial, event), outcome: undefined };
   }
   const ranges = fieldValues(rawFields, "range");
   event.range = ranges.length === 0 ? undefined : ranges.join(", ");
@@ -90,6 +89,9 @@ export function admitRequest(
   exchange.note(verdict);
   if (verdict.kind === "deny") {
     return { kind: "refused", refusal: refusalOfDenial(verdict, event), outcome: undefined };
+  }
+  if (namesInVia(rawFields, context.via)) {
+    return failed(exchange, "proxy_loop_detected", "this proxy stands in Via already");
   }
   const stripRange = verdict.rule?.rule.range === "strip";
   if (range !== "none" && stripRange) event.rangeKind = "stripped";

@@ -27,6 +27,7 @@ import type { ClosedBy } from "../record/event.ts";
 import { fieldValues, namesInVia } from "../wire/fields.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
 import { type RequestHead, readHead } from "../wire/request-head.ts";
+import { holdsHandshake } from "../wire/handshake.ts";
 import { alertBytes, alertOfReason } from "../wire/tls-alert.ts";
 import { type Connection, clientOf, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
@@ -83,17 +84,20 @@ export function handleConnect(
     exchange.aim(target);
     const named = reading.host === undefined ? target : parseAuthority(reading.host, target.port);
     if (named === undefined) return refuseHead("bad_request", "the Host field is malformed");
-    if (namesInVia(request.rawFields, context.via))
-      return fail("proxy_loop_detected", "this proxy stands in Via already");
     if (context.isDraining()) {
       context.metrics.limitRejected("draining");
-      return fail("connection_limit_reached", "the proxy is shutting down");
+      const denial = denyOutright("limit_exceeded");
+      exchange.note(denial);
+      return refuse(denial);
     }
     const hostAgrees = sameHost(named.host, target.host);
     const listenerAdmits = isAdmitted(connection, ruleset);
     const verdict = judge({ kind: "connect", ...target, hostAgrees, listenerAdmits, http: undefined });
     exchange.note(verdict);
     if (verdict.kind === "deny") return refuse(verdict);
+    if (namesInVia(request.rawFields, context.via)) {
+      return fail("proxy_loop_detected", "this proxy stands in Via already");
+    }
     const onDone = (reached: Reached): void => guard(() => onReached(verdict, target, reached));
     cancelWait = reach(context, verdict.permit, target, onDone).cancel;
   }
@@ -136,7 +140,7 @@ export function handleConnect(
     if (hello.kind === "nothing") return endClient("client_aborted", "client");
     if (hello.kind === "hello") {
       event.sni = hello.serverName ?? undefined;
-      event.tls = tlsName(hello.maxVersion);
+      event.tls = hello.maxVersion === 0 ? undefined : tlsName(hello.maxVersion);
       event.alpn = hello.alpn[0];
       event.ech = hello.ech;
     }
@@ -149,27 +153,48 @@ export function handleConnect(
       return alert(verdict);
     }
     if (hello.kind !== "hello") return relay(verdict, server);
-    vet(verdict, server, hello.length);
+    vet(verdict, target, server, hello.length);
   }
 
   /** Sends the ClientHello and nothing else, then waits for the version that the server chooses. */
-  function vet(allow: Allow, server: Socket, helloLength: number): void {
+  function vet(allow: Allow, target: Authority, server: Socket, helloLength: number): void {
     server.write(sent.take(helloLength));
     event.bytesUp += helloLength;
     const pass = (bytes: Buffer): void => {
       event.bytesDown += bytes.length;
       client.write(bytes);
     };
-    const onFinding = (finding: ServerFinding): void => guard(() => onAnswer(allow, server, finding, pass));
+    const onFinding = (finding: ServerFinding): void => guard(() => onAnswer(allow, target, server, finding, pass));
     cancelWait = vetServerHello(server, limits, guard, pass, onFinding).cancel;
+    // A client that leaves now is not waited for: the origin hears of it, and answers or ends its side.
+    sent.watch(() => {
+      if (sent.ended() && sent.held().length === 0) server.end();
+    });
   }
 
-  function onAnswer(allow: Allow, server: Socket, { said, held }: ServerFinding, pass: (bytes: Buffer) => void): void {
+  function onAnswer(
+    allow: Allow,
+    target: Authority,
+    server: Socket,
+    { said, held }: ServerFinding,
+    pass: (bytes: Buffer) => void,
+  ): void {
+    sent.unwatch();
     if (said.kind === "timeout") {
       context.metrics.limitRejected("hello_timeout");
-      return endClient("connection_timeout", "proxy");
+      return sent.ended() ? endClient("client_aborted", "client") : endClient("connection_timeout", "proxy");
     }
-    if (said.kind === "ended") return endClient(said.alerted ? "ok" : "connection_terminated", "upstream");
+    if (said.kind === "ended") {
+      if (said.alerted) return endClient("ok", sent.ended() ? "client" : "upstream");
+      return sent.ended() ? endClient("client_aborted", "client") : endClient("connection_terminated", "upstream");
+    }
+    // Nobody who has not read a ServerHello has anything to shake hands about: no second ClientHello slips in behind.
+    if (holdsHandshake(sent.held())) {
+      const second = { kind: "malformed", detail: "a second handshake record" } as const;
+      const verdict = decideHello(ruleset, identity, target, allow, second, context.now());
+      exchange.note(verdict);
+      if (verdict.kind === "deny") return alert(verdict);
+    }
     if (said.kind === "hello") event.tls = tlsName(said.version);
     const verdict = decideServerHello(ruleset, identity, allow, said);
     exchange.note(verdict);

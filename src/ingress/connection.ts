@@ -26,7 +26,7 @@ export type Connection = {
 
 const unspecified: Address = { family: 4, bytes: new Uint8Array(4), text: "0.0.0.0" };
 
-/** A socket that was reset before it was looked at has no address any more; it belongs to no group. */
+/** The listener hands in none that was reset before it was looked at: such a socket has no address any more. */
 export function createConnection(socket: Socket, listener: string, admits: ReadonlySet<string> | null): Connection {
   const address = parseAddress(socket.remoteAddress?.split("%", 1)[0] ?? "") ?? unspecified;
   return {

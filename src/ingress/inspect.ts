@@ -8,7 +8,7 @@ import type { FinalHello, FinalServerHello } from "../policy/decide-hello.ts";
 import type { Verdict } from "../policy/verdict.ts";
 import { type SniResult, sniResults } from "../record/metrics-labels.ts";
 import { parseClientHello } from "../wire/client-hello.ts";
-import type { RecordWalk } from "../wire/handshake.ts";
+import { type RecordWalk, holdsHandshake } from "../wire/handshake.ts";
 import { parseServerHello } from "../wire/server-hello.ts";
 import { type Guard, type ReadAhead, readAhead } from "./read-ahead.ts";
 
@@ -38,6 +38,9 @@ export function peekClientHello(client: ReadAhead, limits: Limits, done: (findin
   const { settle, cancel } = withDeadline<ClientFinding>(client, limits.helloTimeoutMs, done);
   client.watch(() => {
     const reading = parseClientHello(client.held(), limits.helloBytes, walk);
+    if (reading.kind === "hello" && holdsHandshake(client.held().subarray(reading.length))) {
+      return settle({ kind: "malformed", detail: "a second handshake record" });
+    }
     if (reading.kind !== "incomplete") return settle(reading);
     walk = reading.walk;
     if (!client.ended()) return;

@@ -8,7 +8,7 @@ import type { Malformation } from "../wire/refusal.ts";
 import { type RequestHead, readHead } from "../wire/request-head.ts";
 import { handleConnect } from "./connect.ts";
 import { type Connection, clientOf, createConnection, takeTurn } from "./connection.ts";
-import type { ConnectionCounts } from "./connection-counts.ts";
+import { type ConnectionCounts, createConnectionCounts } from "./connection-counts.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
 import { refusalOfDenial, refusalOfMalformed, refuseSocket } from "./refuse.ts";
@@ -28,6 +28,12 @@ export type Listener = {
 const lateHeadCheckMs = 500;
 /** Finds peers that vanished without a word, so that their tunnels end before the idle deadline. */
 const tcpKeepAliveMs = 60_000;
+/**
+ * Refused connections that may linger at a time, of all clients and of one, so that they can be told why. They count in
+ * no limit and live for seconds: what is beyond is reset, or a flood of them would take every file there is.
+ */
+const maxRefused = 1024;
+const maxRefusedOfClient = 64;
 /** Requests that may wait behind the one that is served; package managers send up to ten. */
 const maxPipelined = 100;
 
@@ -42,6 +48,7 @@ export function createListener(
   const { host, port } = settings.address;
   const admits = settings.clients === null ? null : new Set(settings.clients);
   const connections = new WeakMap<Socket, Connection>();
+  const refused = createConnectionCounts(maxRefused);
   const sockets = new Set<Socket>();
   const tunnels = new Set<{ readonly close: (closedBy: ClosedBy) => void }>();
   let name = `${host}:${port}`;
@@ -70,19 +77,28 @@ export function createListener(
 
   function onConnection(socket: Socket): void {
     socket.on("error", () => {});
+    // Reset before it was accepted: what it asks for would be judged for nobody, and nobody gets the answer.
+    if (socket.remoteAddress === undefined) {
+      socket.destroy();
+      return;
+    }
     const connection = createConnection(socket, name, admits);
     connections.set(socket, connection);
     sockets.add(socket);
-    const refusedBy = counts.enter(connection.address.text, perClientLimit(connection));
+    const { text } = connection.address;
+    const refusedBy = counts.enter(text, perClientLimit(connection));
+    const isTold = refusedBy !== undefined && refused.enter(text, maxRefusedOfClient) === undefined;
     socket.once("close", () => {
       sockets.delete(socket);
-      if (refusedBy === undefined) counts.leave(connection.address.text);
+      if (refusedBy === undefined) counts.leave(text);
+      else if (isTold) refused.leave(text);
       if (sockets.size === 0) allClosed?.();
     });
     if (refusedBy === undefined) return;
     context.metrics.limitRejected(refusedBy);
     connection.refused = true;
-    guard(connection, () => refuseConnection(connection));
+    if (isTold) guard(connection, () => refuseConnection(connection));
+    else socket.resetAndDestroy();
   }
 
   /** The first of the client's groups that has a limit of its own decides. */
@@ -198,7 +214,7 @@ export function createListener(
   function refuseHead(connection: Connection, how: Malformation): void {
     const exchange = openExchange(context, connection, "http", "");
     exchange.note(denyOutright("bad_request"));
-    const refusal = refusalOfMalformed(how, "the request head is malformed", exchange.event);
+    const refusal = refusalOfMalformed(how, headProblems[how], exchange.event);
     exchange.event.status = refusal.status;
     if (how === "head_timeout") context.metrics.limitRejected("head_timeout");
     if (how === "head_too_large") context.metrics.limitRejected("head");
@@ -262,3 +278,14 @@ function malformationOf({ code = "", reason }: ParserError): Malformation | unde
   if (code === "HPE_INVALID_EOF_STATE") return undefined;
   return code.startsWith("HPE_") ? "bad_request" : undefined;
 }
+
+/** What the body of a refusal says where Node's parser gave up. */
+const headProblems: Readonly<Record<Malformation, string>> = {
+  bad_request: "the request head is malformed",
+  head_timeout: "the request head did not arrive in time",
+  head_too_large: "the request head, or the target in it, is too large",
+  too_many_fields: "the request head has too many fields",
+  coding_unknown: "the transfer coding is unknown",
+  version_unsupported: "HTTP/1.0 and HTTP/1.1 are spoken here",
+  expectation_failed: "the expectation cannot be met",
+};

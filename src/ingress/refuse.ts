@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { explainDenial } from "../policy/explain.ts";
-import type { Denial } from "../policy/verdict.ts";
+import type { Denial, DenialReason } from "../policy/verdict.ts";
 import type { Exchange } from "../record/event.ts";
 import { fieldValues } from "../wire/fields.ts";
 import {
@@ -23,7 +23,7 @@ import { endAndLinger } from "./linger.ts";
 /** The refusal of a denial that `exchange` has noted. */
 export function refusalOfDenial(denial: Denial, exchange: Exchange): Refusal {
   const id = exchange.denial ?? "";
-  const lines = [`Denied: ${describe(exchange)}.`, ...explainDenial(denial), hint(exchange)];
+  const lines = [`Denied: ${describe(exchange)}.`, ...explainDenial(denial), ...hint(exchange, denial.reason)];
   return refuseDenial(denial.reason, id, lines);
 }
 
@@ -69,13 +69,28 @@ export function refuseResponse(
   endLastResponse(connection, response, message.body);
 }
 
-function describe({ kind, method, host, port, path, clientAddress }: Exchange): string {
-  const target = kind === "connect" ? `${host}:${port}` : `http://${host}${port === 80 ? "" : `:${port}`}${path}`;
-  return `${method} ${target} (client ${clientAddress})`;
+function describe(exchange: Exchange): string {
+  const { method, clientAddress } = exchange;
+  // A connection that was refused as a whole has asked for nothing yet.
+  return method === ""
+    ? `a connection (client ${clientAddress})`
+    : `${requestLine(exchange)} (client ${clientAddress})`;
 }
 
-/** What to type to see more. */
-function hint({ kind, method, host, port, clientAddress }: Exchange): string {
-  const target = kind === "connect" ? `${host}:${port}` : `http://${host}${port === 80 ? "" : `:${port}`}/`;
-  return `sallyport explain "${method} ${target}" --client ${clientAddress}`;
+function requestLine({ kind, method, host, port, path }: Exchange): string {
+  const target = kind === "connect" ? `${host}:${port}` : `http://${host}${port === 80 ? "" : `:${port}`}${path}`;
+  return `${method} ${target}`;
+}
+
+/** What to type to see more: the same request, in words of a shell. */
+function hint(exchange: Exchange, reason: DenialReason): readonly string[] {
+  // Who was refused for another Host, or for no request at all, would be shown another verdict.
+  if (exchange.method === "" || exchange.host === "" || reason === "host_mismatch") return [];
+  const range = exchange.range === undefined ? "" : ` --range ${shellWord(exchange.range)}`;
+  return [`sallyport explain ${shellWord(requestLine(exchange))}${range} --client ${exchange.clientAddress}`];
+}
+
+/** In double quotes, which people expect, unless a shell would find something in them; then in single ones. */
+function shellWord(text: string): string {
+  return /["$`\\!]/.test(text) ? `'${text.replaceAll("'", "'\\''")}'` : `"${text}"`;
 }

@@ -25,7 +25,14 @@ import { denyOutright, openExchange } from "./exchange.ts";
 import { endLastResponse } from "./last-response.ts";
 import { type Reached, reach } from "./reach.ts";
 import { refusalOfBrokenBody, refusalOfFailure, refusalOfMalformed, refuseResponse } from "./refuse.ts";
-import { interimFields, judgeResponseHead, maxInterimResponses, responseHeadBytes } from "./response-head.ts";
+import {
+  type ResponseHead,
+  hasBody,
+  interimFields,
+  judgeResponseHead,
+  maxInterimResponses,
+  responseHeadBytes,
+} from "./response-head.ts";
 
 /**
  * Handles one request; it and its response have listeners for errors. `release` is called once, when the exchange no longer
@@ -116,8 +123,14 @@ export function handleRequest(
 
   function answer(upstream: IncomingMessage): void {
     const reading = judgeResponseHead(upstream, context.via, context.now());
-    if (reading.kind === "malformed") return fail("http_protocol_error", reading.detail);
-    const { status, phrase, fields } = reading;
+    if (reading.kind === "malformed") return fail(reading.failure, reading.detail);
+    // Soon, not now: what else came in the same segment may show that the answer is broken, and then a 502 can be told.
+    queueMicrotask(() => guard(() => beginAnswer(upstream, reading)));
+  }
+
+  function beginAnswer(upstream: IncomingMessage, { status, phrase, fields }: ResponseHead): void {
+    if (finished) return;
+    if (upstream.destroyed && !upstream.complete) return fail("connection_terminated", "the origin broke off");
     // A proxy keeps no connection to an HTTP/1.0 client (RFC 9112 section 9.3), nor one with an upload that nobody reads.
     const isUnread = !request.complete || awaitsContinue;
     const isLast = !response.shouldKeepAlive || httpVersion === "1.0" || isUnread || context.isDraining();
@@ -129,6 +142,8 @@ export function handleRequest(
       return fail("http_protocol_error", "the origin's response head holds what may not be sent on");
     }
     event.status = status;
+    // Sends the head ahead of a body that takes its time. Not `flushHeaders`, which writes obs-text as UTF-8.
+    if (hasBody(method, status)) response.write("", "latin1");
     waitFor(limits.bodyIdleTimeoutMs, onBodyIdle);
     upstream.on("data", (chunk: Buffer) => {
       event.bytesDown += chunk.length;

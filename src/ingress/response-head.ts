@@ -1,10 +1,18 @@
 /** Is a response head one that may be passed on? Node's parser has refused most of what is broken; this is the rest. */
 import type { IncomingMessage } from "node:http";
 import { type RawFields, fieldValues, forwardedResponseFields } from "../wire/fields.ts";
+import type { Failure } from "../wire/refusal.ts";
 
 export type ResponseHeadReading =
-  | { readonly kind: "head"; readonly status: number; readonly phrase: string; readonly fields: RawFields }
-  | { readonly kind: "malformed"; readonly detail: string };
+  | ResponseHead
+  | { readonly kind: "malformed"; readonly failure: Failure; readonly detail: string };
+
+export type ResponseHead = {
+  readonly kind: "head";
+  readonly status: number;
+  readonly phrase: string;
+  readonly fields: RawFields;
+};
 
 /** interface.md, "Refusals": more 1xx responses than this are an attack, not news. */
 export const maxInterimResponses = 16;
@@ -21,7 +29,10 @@ export function judgeResponseHead(response: IncomingMessage, pseudonym: string, 
   if (status < 200 || status > 599) return malformed("the origin's status is none");
   if (status === 407) return malformed("the origin asks for proxy credentials");
   if (httpVersion !== "1.1" && httpVersion !== "1.0") return malformed("the origin speaks another version of HTTP");
-  if (rawHeaders.length / 2 > maxFields) return malformed("the origin's response has too many fields");
+  if (rawHeaders.length / 2 > maxFields) {
+    const detail = "the origin's response has too many fields";
+    return { kind: "malformed", failure: "http_response_header_section_size", detail };
+  }
   if (!isText(phrase)) return malformed("the origin's reason phrase holds control characters");
   const codings = fieldValues(rawHeaders, "transfer-encoding");
   if (codings.length > 1 || (codings.length === 1 && codings[0]?.trim().toLowerCase() !== "chunked")) {
@@ -39,6 +50,11 @@ export function judgeResponseHead(response: IncomingMessage, pseudonym: string, 
 }
 
 /** The fields of a 1xx for the client: a 101 by what follows it, every 1xx by RFC 9110 section 8.6, has no length. */
+/** Whether an answer of this status to this method has a body (RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5). */
+export function hasBody(method: string, status: number): boolean {
+  return method !== "HEAD" && status !== 204 && status !== 304;
+}
+
 export function interimFields(fields: RawFields, pseudonym: string): RawFields {
   return forwardedResponseFields(withoutLength(fields), `1.1 ${pseudonym}`);
 }
@@ -64,5 +80,5 @@ function withoutLength(fields: RawFields): RawFields {
 }
 
 function malformed(detail: string): ResponseHeadReading {
-  return { kind: "malformed", detail };
+  return { kind: "malformed", failure: "http_protocol_error", detail };
 }

@@ -107,7 +107,7 @@ export function handleWebSocket(
   /** The origin refused to switch: its answer goes down, delimited by the end of the connection, and that is all. */
   function onResponse(upstream: IncomingMessage): void {
     const reading = judgeResponseHead(upstream, context.via, context.now());
-    if (reading.kind === "malformed") return fail("http_protocol_error", reading.detail);
+    if (reading.kind === "malformed") return fail(reading.failure, reading.detail);
     const { status, phrase, fields } = reading;
     event.status = status;
     answering = true;

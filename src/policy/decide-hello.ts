@@ -3,7 +3,7 @@ import type { Client } from "../identity/groups.ts";
 import { type Host, parseHost, sameHost } from "../names/hostname.ts";
 import type { ClientHello, HelloReading, ServerHelloReading } from "../wire/hello.ts";
 import { decideServerName, modeOf } from "./decide.ts";
-import type { SniMode } from "./rule.ts";
+import { type SniMode, sniModeOf } from "./rule.ts";
 import type { Ruleset } from "./ruleset.ts";
 import type { Allow, Denial, DenialReason } from "./verdict.ts";
 
@@ -76,7 +76,7 @@ function judgeHello(
   if (rule === undefined) return undefined;
   if (hello.maxVersion < rule.tlsMin) return "tls_version";
   if (hello.ech && rule.ech === "deny") return "ech_denied";
-  const mode = rule.sni ?? (tunnel.host.kind === "address" ? "any" : "match");
+  const mode = sniModeOf(rule, tunnel.host.kind === "address");
   return judgeServerName(ruleset, client, tunnel, allow, mode, hello.serverName, nowMs);
 }
 

@@ -34,8 +34,10 @@ export type Rule = {
   /** Empty on a deny rule. */
   readonly endpoints: readonly Endpoint[];
   readonly tlsMin: TlsVersion;
-  /** Undefined where neither rule nor file says it: `match` for names, `any` for addresses. */
+  /** For names; undefined where neither rule nor file says it: `match`. */
   readonly sni: SniMode | undefined;
+  /** For addresses, the rule's own word only: a default of the file would be one that no address can meet. Else `any`. */
+  readonly addressSni: SniMode | undefined;
   readonly ech: Permission;
   readonly range: RangeMode;
   readonly methods: readonly string[];
@@ -54,6 +56,11 @@ export type Rule = {
   readonly ticket: string | undefined;
   readonly source: Source | undefined;
 };
+
+/** What a tunnel's server name has to be: for a name, or for an address. */
+export function sniModeOf({ sni, addressSni }: Rule, forAddress: boolean): SniMode {
+  return forAddress ? (addressSni ?? "any") : (sni ?? "match");
+}
 
 /** Where a fact comes from: the vendor's document, the day it was read, how sure we are. */
 export type Source = {

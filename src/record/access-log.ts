@@ -35,7 +35,7 @@ export type AccessLog = {
   /** Never throws, whatever was thrown. */
   readonly problem: (problem: Problem) => void;
   /** On SIGHUP: the file is opened anew; where that fails the old one is kept and says so. */
-  readonly reopen: () => Promise<void>;
+  readonly reopen: () => Promise<unknown>;
   /** Writes what is left, for two seconds at most. Later lines count as dropped. */
   readonly close: () => Promise<void>;
 };
@@ -67,8 +67,10 @@ export function createAccessLog({ level, allowed, paths, file, now, onDrop }: Ac
     async reopen() {
       try {
         await sink.reopen();
+        return undefined;
       } catch (error) {
         problem({ message: `cannot reopen ${file}; writing to the old file`, error });
+        return error;
       }
     },
     close: sink.close,

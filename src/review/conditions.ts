@@ -1,7 +1,7 @@
 /** What a rule asks of the traffic on one of its endpoints, in words, so that two rules can be compared. */
 import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { tlsName } from "../policy/explain.ts";
-import type { Endpoint, ResolvesTo, Rule } from "../policy/rule.ts";
+import { type Endpoint, type ResolvesTo, sniModeOf } from "../policy/rule.ts";
 
 /** A rule together with one of its endpoints. */
 export type Way = { readonly rule: CompiledRule; readonly endpoint: Endpoint };
@@ -37,7 +37,7 @@ export function conditionsOf({ rule: compiled, endpoint }: Way, forAddress: bool
   const conditions = new Map([["endpoint", endpointName(endpoint)]]);
   if (endpoint.scheme === "https") {
     conditions.set("tls_min", tlsName(rule.tlsMin));
-    conditions.set("sni", sniOf(rule, forAddress));
+    conditions.set("sni", sniModeOf(rule, forAddress));
     conditions.set("ech", rule.ech);
   }
   if (endpoint.scheme === "http") {
@@ -62,8 +62,8 @@ export function lostBetween(before: Way, after: Way, forAddress: boolean): reado
   }
   if (before.endpoint.scheme === "https") {
     if (to.tlsMin > from.tlsMin) lost.push(`TLS ${tlsName(from.tlsMin)}`);
-    const sni = sniOf(from, forAddress);
-    if (sniRank[sniOf(to, forAddress)] < sniRank[sni]) lost.push(`sni: ${sni}`);
+    const sni = sniModeOf(from, forAddress);
+    if (sniRank[sniModeOf(to, forAddress)] < sniRank[sni]) lost.push(`sni: ${sni}`);
     if (from.ech === "allow" && to.ech === "deny") lost.push("ech: allow");
   }
   if (before.endpoint.scheme === "http") {
@@ -81,10 +81,6 @@ export function lostBetween(before: Way, after: Way, forAddress: boolean): reado
 
 const sniRank = { match: 0, covered: 1, any: 2 } as const;
 const rangeRank = { deny: 0, strip: 1, allow: 2 } as const;
-
-function sniOf(rule: Rule, forAddress: boolean): keyof typeof sniRank {
-  return rule.sni ?? (forAddress ? "any" : "match");
-}
 
 function resolvesToText(admitted: ResolvesTo): string {
   const words = [...(admitted.public ? ["public"] : []), ...(admitted.private ? ["private"] : [])];

@@ -16,6 +16,8 @@ export type FindingKind =
   | "expiring"
   | "expired"
   | "broad"
+  /** Downloads will fail, though nothing is refused. */
+  | "harmful"
   | "unused_group"
   /** So many globs below one suffix that each request pays for them. */
   | "crowded";

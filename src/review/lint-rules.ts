@@ -24,6 +24,23 @@ export function findExpiry(rule: CompiledRule, nowMs: number): Finding[] {
   return [findingAt(rule, "expiring", `is expiring ${left}: its last day is ${lastDay} (UTC)`)];
 }
 
+/** `range: strip` where it breaks what it was meant to help (policy.md, "HTTP conditions"). */
+export function findHarm(rule: CompiledRule): Finding[] {
+  const hosts = rule.rule.patterns.filter((pattern) => microsoftSuffixes.some((suffix) => isUnder(pattern, suffix)));
+  if (rule.rule.range !== "strip" || hosts.length === 0 || !rule.endpoints.some(({ scheme }) => scheme === "http"))
+    return [];
+  const names = listed(hosts.map((pattern) => pattern.text));
+  const message = `strips Range from requests to ${names}: BITS and Delivery Optimization fail on a 200 (0x80d05001), so write range: allow or range: deny`;
+  return [findingAt(rule, "harmful", message)];
+}
+
+const microsoftSuffixes = ["microsoft.com", "windowsupdate.com"] as const;
+
+function isUnder(pattern: Pattern, suffix: string): boolean {
+  const name = literalSuffix(pattern);
+  return name === suffix || name.endsWith(`.${suffix}`);
+}
+
 /** Wildcards and blocks that cover more than one owner is likely to need. */
 export function findBreadth(rule: CompiledRule): Finding[] {
   if (rule.deny) return [];

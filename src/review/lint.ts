@@ -3,7 +3,7 @@ import type { CompiledRule } from "../policy/compiled-rule.ts";
 import { type Finding, type Meeting, findingAt } from "./finding.ts";
 import { createLedger } from "./lint-ledger.ts";
 import { meetRules } from "./lint-meetings.ts";
-import { coverageOf, findBreadth, findExpiry, findUnusedGroups } from "./lint-rules.ts";
+import { coverageOf, findBreadth, findExpiry, findHarm, findUnusedGroups } from "./lint-rules.ts";
 import type { PolicySet } from "../policy/rule.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import { collectSpots, maxGlobsAtSuffix } from "./spots.ts";
@@ -48,6 +48,7 @@ export function lintRuleset(
       ...crowded,
       ...ruleset.rules.flatMap((rule) => findExpiry(rule, nowMs)),
       ...ours.flatMap(findBreadth),
+      ...ours.flatMap(findHarm),
       ...findUnusedGroups(set.files, set.groups, listenerGroups),
     ],
     meetings,

@@ -14,7 +14,7 @@ import {
   newRule,
   provided,
 } from "./remedy-rule.ts";
-import type { Endpoint } from "../policy/rule.ts";
+import { type Endpoint, sniModeOf } from "../policy/rule.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import type { TrialRequest } from "../policy/trial.ts";
 
@@ -200,7 +200,7 @@ function otherServerName(denied: DeniedRequest, target: Authority): readonly Fou
   if (rule === undefined || name?.kind !== "name") return [];
   const asked: Authority = { host: name, port: target.port };
   const askForIt = `ask for the tunnel by the server name: CONNECT ${formatAuthority(asked)}`;
-  const mode = rule.rule.sni ?? (target.host.kind === "address" ? "any" : "match");
+  const mode = sniModeOf(rule.rule, target.host.kind === "address");
   switch (mode) {
     case "match":
       return [

@@ -39,7 +39,7 @@ const unwalked = walkFrom(0);
  * The words of `detail`: `record type`, `record version`, `record length`, `handshake type`, `trailing bytes`,
  * `session_id`, `cipher_suites`, `compression_methods`, `extensions length`, `extension length`, `duplicate extension`,
  * `pre_shared_key not last`, `server_name`, `server_name entries`, `server_name host`, `supported_versions`,
- * `no known version`, `legacy_version`, `alpn`.
+ * `legacy_version`, `alpn`.
  */
 export function parseClientHello(prefix: Uint8Array, capBytes: number, walk: RecordWalk = unwalked): HelloReading {
   if (prefix.length > 0 && prefix[0] !== handshakeRecord) return { kind: "not_tls" };
@@ -119,7 +119,7 @@ function readSupportedVersions(bytes: Uint8Array, data: number): number | Malfor
     const version = uint16(bytes, at);
     if (version >= tlsVersion.ssl3 && version <= tlsVersion.tls13 && version > highest) highest = version;
   }
-  return highest === 0 ? malformed("no known version") : highest;
+  return highest;
 }
 
 /** Without supported_versions no more than TLS 1.2 can be negotiated, whatever legacy_version says (RFC 8446 section 4.2.1). */

@@ -127,3 +127,16 @@ function joinRecords(
 function malformed(detail: string): HandshakeReading {
   return { kind: "malformed", detail };
 }
+
+/**
+ * True when one of the records that begin in these bytes, the first at their start, is a handshake record. Behind a
+ * ClientHello only early data may come before the server has answered: change_cipher_spec and application data (RFC
+ * 8446 section 4.2.10 and appendix D.4).
+ */
+export function holdsHandshake(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length;) {
+    if (bytes[at] === handshakeRecord) return true;
+    at += recordHeaderBytes + (((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0));
+  }
+  return false;
+}

@@ -92,7 +92,8 @@ describe("SIGTERM", () => {
     await proxy.logged((line) => line["event"] === "drain");
     late.send("\r\n");
     const head = await late.readHead();
-    expect([head.status, head.reason]).toEqual([503, "Failed: connection_limit_reached"]);
+    expect([head.status, head.headers.get("x-sallyport-reason")]).toEqual([503, "limit_exceeded"]);
+    expect(await proxy.logged((line) => line["reason"] === "limit_exceeded")).toMatchObject({ verdict: "deny", host });
     expect(head.headers.get("retry-after")).toBeDefined();
     expect(await proxy.metric('sallyport_limit_rejections_total{limit="draining"}')).toBe(1);
     await late.readAll();

@@ -158,7 +158,12 @@ const cut: Readonly<{ [sentence: string]: Case }> = {
     reason: "tls_version",
     alert: 70,
   },
-  "only versions from GREASE": { sends: helloFor(host, [greaseValue(3)]), reason: "hello_malformed", alert: 50 },
+  "only versions from GREASE": { sends: helloFor(host, [greaseValue(3)]), reason: "tls_version", alert: 70 },
+  "a second hello in a record of its own, with another name": {
+    sends: Buffer.concat([helloFor(host, [0x0304]), helloFor("evil.example.org", [0x0304])]),
+    reason: "hello_malformed",
+    alert: 50,
+  },
   "ECH where the rule denies it": {
     target: "no-ech.example.net",
     sends: clientHello({

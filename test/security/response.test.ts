@@ -89,7 +89,7 @@ describe("an answer that is none becomes a 502 with a cause", () => {
     ],
     "more fields than can be kept": [
       `${head(...Array.from({ length: 2100 }, () => "a:b"), "Content-Length: 2")}ok`,
-      "http_protocol_error",
+      "http_response_header_section_size",
     ],
     "nothing at all": ["", "connection_terminated"],
     "half a head": ["HTTP/1.1 200 OK\r\nContent-Le", "connection_terminated"],

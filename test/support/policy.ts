@@ -37,6 +37,7 @@ export function rule(words: RuleWords): Rule {
     endpoints: expect.map(endpoint),
     tlsMin: 0x0303,
     sni: undefined,
+    addressSni: words.sni,
     ech: "allow",
     range: "deny",
     methods: defaultMethods,

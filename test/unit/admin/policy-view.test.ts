@@ -20,6 +20,7 @@ function ruleWith(changes: Partial<Rule>): Rule {
     endpoints: [{ scheme: "https", port: 8531 }],
     tlsMin: 0x0303,
     sni: undefined,
+    addressSni: undefined,
     ech: "allow",
     range: "allow",
     methods: ["GET", "HEAD"],

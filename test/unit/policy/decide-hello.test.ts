@@ -202,8 +202,9 @@ describe("for `addresses` the default is any", () => {
     ["absent", literal, null, "allowed"],
     ["a name that some rule allows", literal, "a.x.com", "allowed"],
     ["a name that none does", literal, "evil.net", "sni_mismatch"],
-    ["match, where the rule says so, wants it present", { ...literal, sni: "match" }, null, "sni_missing"],
-    ["and equal", { ...literal, sni: "match" }, "a.x.com", "sni_mismatch"],
+    ["match, where the rule says so, wants it present", { ...literal, addressSni: "match" }, null, "sni_missing"],
+    ["but not where only its file says so", { ...literal, sni: "match" }, null, "allowed"],
+    ["and equal", { ...literal, addressSni: "match" }, "a.x.com", "sni_mismatch"],
   ])("%s", (_sentence, ip, serverName, reason) => {
     expect(sees([ip, a], { serverName }, asked).reason).toBe(reason);
   });

@@ -3,6 +3,7 @@ import type { ConnectionOptions } from "node:tls";
 import { describe, expect, test } from "vitest";
 import { parseClientHello } from "../../../src/wire/client-hello.ts";
 import type { HelloReading } from "../../../src/wire/hello.ts";
+import { holdsHandshake } from "../../../src/wire/handshake.ts";
 import { captureClientHello } from "../../support/captured-hello.ts";
 import {
   type ClientHelloFields,
@@ -349,8 +350,6 @@ describe("malformed", () => {
       "supported_versions",
     ],
     "the supported_versions of a ServerHello": [extensions(extension(43, Uint8Array.of(3, 4))), "supported_versions"],
-    "nothing but GREASE versions": [extensions(supportedVersions(greaseValue(0), greaseValue(15))), "no known version"],
-    "nothing but unknown versions": [extensions(supportedVersions(0x7f1c, 0x0305, 0x0200)), "no known version"],
     "SSL 2 in legacy_version": [clientHello({ legacyVersion: 0x0002, extensions: [] }), "legacy_version"],
     "an empty ALPN extension": [extensions(extension(16, new Uint8Array(0))), "alpn"],
     "an empty ALPN list": [extensions(alpn()), "alpn"],
@@ -376,5 +375,26 @@ describe("malformed", () => {
     let n = 0;
     while (read(sent.subarray(0, n)).kind === "incomplete" && n < sent.length) n = Math.min(n + step, sent.length);
     for (; n <= sent.length; n += step) expect(detailOf(sent.subarray(0, n))).toBe(detail);
+  });
+});
+
+test("a hello that offers no version known here is read, and offers nothing", () => {
+  for (const versions of [supportedVersions(greaseValue(0), greaseValue(15)), supportedVersions(0x7f1c, 0x0305)]) {
+    const hello = clientHello({ extensions: [serverName("a.example.com"), versions] });
+    expect(parseClientHello(hello, 65_536)).toMatchObject({ kind: "hello", maxVersion: 0 });
+  }
+});
+
+describe("what may stand behind a ClientHello before the server has answered", () => {
+  const ccs = Buffer.from([20, 3, 3, 0, 1, 1]);
+  const early = Buffer.from([23, 3, 3, 0, 2, 9, 9]);
+  test.each([
+    ["nothing", Buffer.alloc(0), false],
+    ["change_cipher_spec and early data", Buffer.concat([ccs, early]), false],
+    ["a handshake record", Buffer.from([22, 3, 1]), true],
+    ["a handshake record behind early data", Buffer.concat([ccs, early, Buffer.from([22])]), true],
+    ["a record that has not come whole", Buffer.from([23, 3, 3, 0, 9, 22, 22]), false],
+  ])("%s", (_sentence, bytes, holds) => {
+    expect(holdsHandshake(bytes)).toBe(holds);
   });
 });
