@@ -118,7 +118,8 @@ function describeUnknownKey(file: YamlFile, path: YamlPath, schema: z.ZodType, v
   const entry = entryOf(parent, key);
   const name = String(key);
   const known = keysAt(schema, parentPath);
-  const refused = vocabulary.refusedKeys[path.filter((step) => typeof step !== "number").join(".")];
+  const dotted = path.filter((step) => typeof step !== "number").join(".");
+  const refused = Object.hasOwn(vocabulary.refusedKeys, dotted) ? vocabulary.refusedKeys[dotted] : undefined;
   const closest = refused === undefined ? suggest(name, known) : undefined;
   const message =
     refused ??

@@ -96,6 +96,8 @@ export function createForwarder(): Forwarder {
       if (head.framing.kind !== "none") created.write("", "latin1");
     });
     upstream.on("error", () => {});
+    // Heads that Node sends on its own (Expect) are written without naming an encoding: obs-text must stay as it is.
+    upstream.setDefaultEncoding("latin1");
     request.url = "/";
     request.headers = {};
     const agent = new DialledAgent(upstream);

@@ -91,6 +91,10 @@ describe("an answer that is none becomes a 502 with a cause", () => {
       `${head(...Array.from({ length: 2100 }, () => "a:b"), "Content-Length: 2")}ok`,
       "http_response_header_section_size",
     ],
+    "a chunk that is none, in one segment with the head": [
+      `${head("Transfer-Encoding: chunked")}zz\r\n`,
+      "http_protocol_error",
+    ],
     "nothing at all": ["", "connection_terminated"],
     "half a head": ["HTTP/1.1 200 OK\r\nContent-Le", "connection_terminated"],
     "seventeen interim answers": [`${"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(17)}${ok}`, "http_protocol_error"],
@@ -126,6 +130,20 @@ describe("an answer that is none becomes a 502 with a cause", () => {
       502,
       "sallyport; error=connection_terminated",
     ]);
+  });
+
+  test("a head does not wait for a body that takes its time, and obs-text in it is exact", async () => {
+    let sendBody: () => void = () => {};
+    const path = script(({ socket }) => {
+      socket.write(Buffer.from(head("Content-Length: 2", "X: caf\xe9"), "latin1"));
+      sendBody = () => void socket.write("ok");
+    });
+    const client = await plain.connect();
+    client.send(requestFor(path));
+    const answer = await client.readHead();
+    expect([answer.status, answer.headers.get("x")]).toEqual([200, "caf\xe9"]);
+    sendBody();
+    expect(await readBody(client, answer)).toBe("ok");
   });
 
   test("a head that takes too long is a 504", async () => {
