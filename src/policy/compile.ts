@@ -9,6 +9,7 @@ import { compilePaths } from "./path.ts";
 import type { Pattern } from "./pattern.ts";
 import type { PolicyFile, PolicySet, Rule } from "./rule.ts";
 import type { Audience, PatternGroup, Ruleset } from "./ruleset.ts";
+import { indexStandingAllows } from "./standing-allows.ts";
 import { type Allow, makePermit } from "./verdict.ts";
 
 /** Compiles validated files. Throws only on a bug: whatever a file can get wrong is found before. */
@@ -34,6 +35,7 @@ export function compileRuleset(set: PolicySet): Ruleset {
     audiences: audiences.list,
     hosts: createHostTable(hosts.map((group) => group.key)),
     hostGroups: hosts,
+    standing: indexStandingAllows(hosts, allows),
     addresses: createAddressTable(addresses.map((group) => group.key)),
     addressGroups: addresses,
     allows,

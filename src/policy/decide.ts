@@ -4,21 +4,17 @@
  */
 import type { Client } from "../identity/groups.ts";
 import type { Host } from "../names/hostname.ts";
-import { registrableDomain } from "../names/public-suffix.ts";
 import type { CompiledRule } from "./compiled-rule.ts";
+import { type Miss, type Target, findEndpoint } from "./find-endpoint.ts";
 import type { Mode } from "./rule.ts";
-import type { PatternGroup, Ruleset } from "./ruleset.ts";
+import type { Ruleset } from "./ruleset.ts";
+import { findStandingAllow } from "./standing-allows.ts";
 import { type Allow, type Denial, type DenialReason, type Permit, type Verdict, makePermit } from "./verdict.ts";
 
 /** What can be known of a request before anything is dialled. */
-export type RequestFacts = {
-  readonly kind: "connect" | "http";
-  readonly host: Host;
-  readonly port: number;
+export type RequestFacts = Target & {
   /** False where the Host field names another host (on CONNECT) or another authority (elsewhere) than the target. */
   readonly hostAgrees: boolean;
-  /** False where the listener admits other groups only. */
-  readonly listenerAdmits: boolean;
   /** Undefined on CONNECT. */
   readonly http: HttpFacts | undefined;
 };
@@ -30,15 +26,6 @@ export type HttpFacts = {
   readonly range: "none" | "valid" | "invalid";
   /** A bodiless GET that asks to become a WebSocket. */
   readonly websocket: boolean;
-};
-
-/** Why no endpoint was found. */
-type Miss = {
-  readonly kind: "miss";
-  readonly reason: "ip_literal" | "no_rule" | "client_denied" | "rule_denied" | "scheme_mismatch" | "port_mismatch";
-  /** The rule that decided; on `no_rule` and `client_denied` none did. */
-  readonly rule: CompiledRule | undefined;
-  readonly nearest: CompiledRule | undefined;
 };
 
 /**
@@ -57,8 +44,14 @@ export function decideTarget(ruleset: Ruleset, client: Client, facts: RequestFac
 
 function decideAnyMethod(ruleset: Ruleset, client: Client, facts: RequestFacts, nowMs: number): Verdict {
   if (!facts.hostAgrees) return decideHostMismatch(ruleset, client, facts, nowMs);
+  const standing = findStandingAllow(ruleset, client, facts);
+  if (standing !== undefined) return decideConditions(ruleset, client, facts, standing);
   const found = findEndpoint(ruleset, client, facts, nowMs, false);
   if (found.kind === "miss") return decideMiss(ruleset, client, facts, nowMs, found);
+  return decideConditions(ruleset, client, facts, found);
+}
+
+function decideConditions(ruleset: Ruleset, client: Client, facts: RequestFacts, found: Allow): Verdict {
   const broken = brokenCondition(found, facts);
   return broken === undefined ? found : reportable(ruleset, client, found.permit, deny(broken, found.rule));
 }
@@ -74,8 +67,8 @@ export function decideServerName(
   port: number,
   nowMs: number,
 ): Allow | undefined {
-  const facts: RequestFacts = { kind: "connect", host, port, hostAgrees: true, listenerAdmits: true, http: undefined };
-  const found = findEndpoint(ruleset, client, facts, nowMs, true);
+  const target: Target = { kind: "connect", host, port, listenerAdmits: true };
+  const found = findEndpoint(ruleset, client, target, nowMs, true);
   return found.kind === "allow" && found.permit.endpoint?.scheme === "https" ? found : undefined;
 }
 
@@ -182,130 +175,12 @@ function recording(verdict: Verdict, denial: Denial): Verdict {
   return verdict.kind === "deny" ? verdict : passing(verdict.permit, denial);
 }
 
-/**
- * Finds the endpoint that carries this request, or says why there is none. Walks the covering patterns from the most
- * specific; the first with a rule that exists for this client decides alone (policy.md, "Hosts").
- */
-function findEndpoint(
-  ruleset: Ruleset,
-  client: Client,
-  facts: RequestFacts,
-  nowMs: number,
-  skipReportedDenies: boolean,
-): Allow | Miss {
-  const { host } = facts;
-  const isName = host.kind === "name";
-  const covering = isName ? ruleset.hosts.covering : ruleset.addresses.lookup(host.address);
-  const count = isName ? ruleset.hosts.lookup(host.name) : covering.length;
-  const groups: readonly PatternGroup<unknown>[] = isName ? ruleset.hostGroups : ruleset.addressGroups;
-  const sitesAbove = positionOfSiteDeny(ruleset, client, groups, covering, count, nowMs, skipReportedDenies);
-  let notForClient: CompiledRule | undefined;
-  for (let i = count - 1; i >= 0; i--) {
-    const group = groups[covering[i] ?? 0];
-    if (group === undefined) continue;
-    const judged = judgeGroup(ruleset, client, group.rules, facts, nowMs, skipReportedDenies, i > sitesAbove);
-    if (judged !== undefined) return facts.listenerAdmits ? judged : miss("client_denied", undefined, judged.rule);
-    notForClient ??= group.rules.find((rule) => isInForce(rule, nowMs, skipReportedDenies));
-  }
-  if (notForClient !== undefined) return miss("client_denied", undefined, notForClient);
-  if (!isName) return miss("ip_literal", undefined, undefined);
-  return miss("no_rule", undefined, nearestRule(ruleset, client, host.name, nowMs));
-}
-
-/**
- * A site file's deny beats every pack rule below it: the position of the broadest such deny, above which the rules of
- * packs do not exist; beyond all positions where there is none.
- */
-function positionOfSiteDeny(
-  ruleset: Ruleset,
-  client: Client,
-  groups: readonly PatternGroup<unknown>[],
-  covering: ArrayLike<number>,
-  count: number,
-  nowMs: number,
-  skipReportedDenies: boolean,
-): number {
-  for (let i = 0; i < count; i++) {
-    const group = groups[covering[i] ?? 0];
-    if (group === undefined || !group.siteDeny) continue;
-    for (const rule of group.rules) {
-      if (rule.deny && rule.fromSite && exists(ruleset, client, rule, nowMs, skipReportedDenies)) return i;
-    }
-  }
-  return count;
-}
-
-/** A rule that has expired, or does not name a group of this client, does not exist. */
-function exists(
-  ruleset: Ruleset,
-  client: Client,
-  rule: CompiledRule,
-  nowMs: number,
-  skipReportedDenies: boolean,
-): boolean {
-  return isInForce(rule, nowMs, skipReportedDenies) && isInAudience(ruleset, client, rule.audience);
-}
-
-function isInForce(rule: CompiledRule, nowMs: number, skipReportedDenies: boolean): boolean {
-  return nowMs < rule.expiresAt && !(skipReportedDenies && rule.deny && rule.rule.mode === "report");
-}
-
-/**
- * The rules of one pattern: a deny among them wins; otherwise the first that has an endpoint for this protocol and
- * port decides, with all its own fields; if none has, the first is named. Undefined where no rule exists.
- */
-function judgeGroup(
-  ruleset: Ruleset,
-  client: Client,
-  rules: readonly CompiledRule[],
-  facts: RequestFacts,
-  nowMs: number,
-  skipReportedDenies: boolean,
-  sitesOnly: boolean,
-): Allow | Miss | undefined {
-  let first: CompiledRule | undefined;
-  let allow: Allow | undefined;
-  let sameSchemeElsewhere = false;
-  let httpOnThisPort = false;
-  for (const rule of rules) {
-    if ((sitesOnly && !rule.fromSite) || !exists(ruleset, client, rule, nowMs, skipReportedDenies)) continue;
-    if (rule.deny) return miss("rule_denied", rule, rule);
-    first ??= rule;
-    for (const endpoint of rule.endpoints) {
-      const isHttp = endpoint.scheme === "http";
-      if (isHttp !== (facts.kind === "http")) {
-        httpOnThisPort ||= isHttp && endpoint.port === facts.port;
-        continue;
-      }
-      sameSchemeElsewhere = true;
-      if (endpoint.port === facts.port) allow ??= ruleset.allows[endpoint.id];
-    }
-  }
-  if (allow !== undefined || first === undefined) return allow;
-  return miss(sameSchemeElsewhere && !httpOnThisPort ? "port_mismatch" : "scheme_mismatch", first, first);
-}
-
-function miss(reason: Miss["reason"], rule: CompiledRule | undefined, nearest: CompiledRule | undefined): Miss {
-  return { kind: "miss", reason, rule, nearest };
-}
-
-/** True where the rule exists for this client, as far as groups go. */
-export function isInAudience(ruleset: Ruleset, client: Client, audience: number): boolean {
-  if (audience === 0) return true;
-  const groups = ruleset.audiences[audience];
-  if (groups === undefined) return false;
-  return isOneOf(groups.ruleGroups, client) && isOneOf(groups.useGroups, client);
-}
-
-function isOneOf(groups: readonly number[] | null, client: Client): boolean {
-  return groups === null || client.groups.some((group) => groups.includes(group));
-}
-
 /** The conditions on plain HTTP, in the order of the reasons. */
 function brokenCondition(allow: Allow, facts: RequestFacts): DenialReason | undefined {
-  const { rule } = allow;
   const { http } = facts;
-  if (http === undefined || rule === undefined) return undefined;
+  if (http === undefined) return undefined;
+  const { rule } = allow;
+  if (rule === undefined) return undefined;
   // A WebSocket is another scheme than the http that the rule expects.
   if (http.websocket && rule.rule.websocket === "deny") return "scheme_mismatch";
   if (!rule.methods.has(http.method)) return "method_denied";
@@ -313,16 +188,4 @@ function brokenCondition(allow: Allow, facts: RequestFacts): DenialReason | unde
   if (http.range === "none" || rule.rule.range === "strip") return undefined;
   if (rule.rule.range === "deny") return "range_denied";
   return http.range === "invalid" ? "range_invalid" : undefined;
-}
-
-/** The rule of this client's that shares the most right-hand labels, but at least one below the registrable domain. */
-function nearestRule(ruleset: Ruleset, client: Client, hostname: string, nowMs: number): CompiledRule | undefined {
-  const shared = ruleset.hosts.sharedSuffix(hostname);
-  const registrable = registrableDomain(hostname);
-  if (registrable === undefined) return undefined;
-  for (let suffix = shared; suffix.length > registrable.length; suffix = suffix.slice(suffix.indexOf(".") + 1)) {
-    const rule = ruleset.nearest.get(suffix)?.find((near) => exists(ruleset, client, near, nowMs, false));
-    if (rule !== undefined) return rule;
-  }
-  return undefined;
 }

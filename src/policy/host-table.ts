@@ -1,13 +1,16 @@
 /**
- * Host names to the patterns that cover them, in not much more time than a cache hit, so there is no cache.
+ * Host names to the patterns that cover them, in no more time than a cache hit, so there is no cache.
  *
  * Every suffix of every pattern has an entry, and an entry lists all patterns that cover the names below it: the
- * longest suffix of a name that has an entry says everything. One pass from the right packs the name into words of
- * four bytes with a rolling hash and notes the dots, without a branch on them; then its suffixes are looked up, the
- * longest first, in a flat open-addressing table. Keys are compared in full, so a collision of hashes costs time and
- * never an answer. What is ugly below is so because bench/matching.bench.ts shows that it pays (docs/benchmarks.md).
+ * longest suffix of a name that has an entry says everything. Suffixes are looked up in a flat open-addressing table,
+ * the whole name first, since most names stand in a rule as they are. To read a character is dear and to compare
+ * strings is cheap, so the hash is of a few characters only (`telling-places`), and the key is compared in full: a
+ * collision costs time and never an answer. What is ugly below, in `standing-allows` and in `telling-places` is so
+ * because bench/matching.bench.ts shows that it pays (docs/benchmarks.md).
  */
+import { compileGlob } from "./glob.ts";
 import type { GlobPattern, Pattern } from "./pattern.ts";
+import { type TellingPlaces, chooseTellingPlaces, hashEnd } from "./telling-places.ts";
 
 export type HostTable = {
   /**
@@ -24,88 +27,63 @@ export type HostTable = {
 type Entry = { exact: number; suffix: number; globs: NumberedGlob[]; below: readonly number[] };
 type NumberedGlob = { readonly pattern: GlobPattern; readonly number: number };
 /** A glob with what every name that it matches begins and ends with: cheaper to ask than the glob. */
-type Candidate = NumberedGlob & { readonly head: string; readonly tail: string };
+type Candidate = {
+  readonly number: number;
+  readonly head: string;
+  readonly tail: string;
+  /** Of a name with that head and tail. */
+  readonly matches: (hostname: string) => boolean;
+};
 
 const none = -1;
-const dot = 0x2e;
-const hashPrime = 0x01000193;
-const spreadPrime = 0x9e3779b1 | 0;
 /** Longer names are not in DNS, and no pattern covers them. */
 const maxNameLength = 253;
 /** Such a name has at most 127 labels; each has at most one suffix pattern, and the whole name one exact pattern. */
 const maxCoveringWithoutGlobs = 128;
 
-/** Four numbers make a slot, so that one probe costs one line of the CPU's cache. */
+/** Numbers of a slot: the hash; the only number of the entry's list, or where the list begins; the rest. */
 const slotSize = 4;
 const slotHash = 0;
-/** Where the key begins in `keys`; 0 in a free slot. */
-const slotKey = 1;
-/** The only number of the entry's list, or where the list begins in `lists`. */
-const slotList = 2;
-/** Length of the key, whether the list ends in an exact pattern, whether it holds a glob, length of the list. */
-const slotInfo = 3;
+const slotList = 1;
+/** Length of the key (0 in a free slot), whether the list ends in an exact pattern, holds a glob, length of the list. */
+const slotInfo = 2;
 const infoKeyLength = 0xff;
 const infoExactShift = 8;
 const infoGlob = 0x200;
 const infoListShift = 10;
 
-/**
- * The name at hand, from its right end: words of four bytes, the hash before each of them, the places of dots. One for
- * all tables, since nothing here waits, and so that the compiler knows where they are.
- */
-const words = new Int32Array(64);
-const hashes = new Int32Array(64);
-const dots = new Int32Array(256);
+/** So many entries fit the CPU's second-level cache, however much of it is free. */
+const smallTable = 10_000;
+
+/** What a lookup reads. */
+type Table = {
+  readonly maxLength: number;
+  readonly places: TellingPlaces;
+  /** `slotSize` numbers for each slot. */
+  readonly slots: Int32Array;
+  /** By slot; "" where it is free. */
+  readonly keys: readonly string[];
+  readonly hashShift: number;
+  readonly lists: Int32Array;
+  readonly candidates: readonly Candidate[];
+  readonly covering: Int32Array;
+};
 
 /** Builds the table. The position of a pattern in the list is its number; no two patterns have the same text. */
 export function createHostTable(patterns: readonly Pattern[]): HostTable {
   const { entries, candidates } = collectEntries(patterns);
-  const { maxLength, maxLabels } = measureLongest(entries.keys());
-  const { slots, hashShift, keys, lists } = fillSlots(entries);
+  const maxLength = longest(entries.keys());
+  const places = chooseTellingPlaces(entries.keys());
   const covering = new Int32Array(maxCoveringWithoutGlobs + candidates.length);
-
-  const lookup = (hostname: string): number => {
-    let suffix = scan(hostname, maxLength, maxLabels);
-    while (--suffix >= 0) {
-      const start = (dots[suffix] ?? 0) + 1;
-      const slot = probe(slots, keys, hashShift, hostname.length - start);
-      if (slot !== none) return list(hostname, slot, start === 0);
-    }
-    return 0;
+  const table: Table = { maxLength, places, ...fillSlots(entries, places), candidates, covering };
+  return {
+    lookup: (hostname) => {
+      const slot = findSlot(table, hostname);
+      return slot === none ? 0 : list(table, hostname, slot);
+    },
+    covering,
+    sharedSuffix: (hostname) => table.keys[findSlot(table, hostname)] ?? "",
   };
-
-  const list = (hostname: string, slot: number, whole: boolean): number => {
-    const info = slots[slot + slotInfo] ?? 0;
-    const at = slots[slot + slotList] ?? 0;
-    const size = info >> infoListShift;
-    const listed = whole ? size : size - ((info >> infoExactShift) & 1);
-    if ((info & infoGlob) !== 0) return listWithGlobs(hostname, at, size, listed);
-    if (size === 1) covering[0] = at;
-    else for (let i = 0; i < listed; i++) covering[i] = lists[at + i] ?? 0;
-    return listed;
-  };
-
-  const listWithGlobs = (hostname: string, at: number, size: number, listed: number): number => {
-    let count = 0;
-    for (let i = 0; i < listed; i++) {
-      const number = size === 1 ? at : (lists[at + i] ?? 0);
-      const glob = number < 0 ? candidates[~number] : undefined;
-      if (glob === undefined) covering[count++] = number;
-      else if (isMatch(glob, hostname)) covering[count++] = glob.number;
-    }
-    return count;
-  };
-
-  const sharedSuffix = (hostname: string): string => {
-    let suffix = scan(hostname, maxLength, maxLabels);
-    while (--suffix >= 0) {
-      const start = (dots[suffix] ?? 0) + 1;
-      if (probe(slots, keys, hashShift, hostname.length - start) !== none) return hostname.slice(start);
-    }
-    return "";
-  };
-
-  return { lookup, covering, sharedSuffix };
 }
 
 /** The literal labels at the right end of a pattern: where its table entry is. */
@@ -128,80 +106,71 @@ export function eachSuffix(name: string, visit: (suffix: string) => void): void 
   visit(name);
 }
 
-/**
- * Reads a name from the right, as far as keys of so many characters and labels can reach. Returns how many suffixes
- * there are; they begin behind `dots`.
- */
-function scan(name: string, maxLength: number, maxLabels: number): number {
-  const length = name.length;
-  if (length > maxNameLength) return 0;
-  const end = Math.max(0, length - maxLength - 1);
+/** The slot of the longest suffix that has an entry, or none. */
+function findSlot(table: Table, hostname: string): number {
+  if (hostname.length > table.maxLength) return findSlotOfLong(table, hostname);
+  for (let start = 0; ;) {
+    const slot = probe(table, hostname, start);
+    if (slot !== none) return slot;
+    const dot = hostname.indexOf(".", start);
+    if (dot === -1) return none;
+    start = dot + 1;
+  }
+}
+
+/** A name longer than any key may have many labels, and few of them in an entry: begins with the shortest suffix. */
+function findSlotOfLong(table: Table, hostname: string): number {
+  if (hostname.length > maxNameLength) return none;
+  let found = none;
+  for (let dot = hostname.lastIndexOf("."); dot > 0; dot = hostname.lastIndexOf(".", dot - 1)) {
+    const slot = probe(table, hostname, dot + 1);
+    // Every suffix of an entry is an entry.
+    if (slot === none) break;
+    found = slot;
+  }
+  return found;
+}
+
+/** The slot whose key is what the name has from `start`, or none. */
+function probe({ places, slots, keys, hashShift }: Table, hostname: string, start: number): number {
+  const length = hostname.length - start;
+  const hash = hashEnd(places, hostname, length);
+  if (hash === 0) return none;
+  const lastSlot = keys.length - 1;
+  for (let slot = hash >>> hashShift; ; slot = (slot + 1) & lastSlot) {
+    const at = slot * slotSize;
+    const info = slots[at + slotInfo] ?? 0;
+    if (info === 0) return none;
+    if (slots[at + slotHash] !== hash || (info & infoKeyLength) !== length) continue;
+    const key = keys[slot] ?? "";
+    if (start === 0 ? hostname === key : hostname.endsWith(key)) return slot;
+  }
+}
+
+/** Lists what covers the name, whose longest suffix with an entry is the key of the slot. */
+function list(table: Table, hostname: string, slot: number): number {
+  const { slots, lists, covering } = table;
+  const info = slots[slot * slotSize + slotInfo] ?? 0;
+  const at = slots[slot * slotSize + slotList] ?? 0;
+  const size = info >> infoListShift;
+  const whole = (info & infoKeyLength) === hostname.length;
+  const listed = whole ? size : size - ((info >> infoExactShift) & 1);
+  if ((info & infoGlob) !== 0) return listWithGlobs(table, hostname, at, size, listed);
+  if (size === 1) covering[0] = at;
+  else for (let i = 0; i < listed; i++) covering[i] = lists[at + i] ?? 0;
+  return listed;
+}
+
+function listWithGlobs(table: Table, hostname: string, at: number, size: number, listed: number): number {
+  const { lists, candidates, covering } = table;
   let count = 0;
-  let word = 0;
-  let hash = 0;
-  let seen = 0;
-  let i = length - 1;
-  for (; i >= end + 3 && count < maxLabels; i -= 4) {
-    const a = name.charCodeAt(i);
-    const b = name.charCodeAt(i - 1);
-    const c = name.charCodeAt(i - 2);
-    const d = name.charCodeAt(i - 3);
-    const four = (a << 24) | (b << 16) | (c << 8) | d;
-    seen |= a | b | c | d;
-    words[word] = four;
-    hashes[word++] = hash;
-    hash = Math.imul(hash ^ four, hashPrime);
-    hash ^= hash >>> 15;
-    // Each place is written down, and stays only if it is a dot.
-    dots[count] = i;
-    count += ((a ^ dot) - 1) >>> 31;
-    dots[count] = i - 1;
-    count += ((b ^ dot) - 1) >>> 31;
-    dots[count] = i - 2;
-    count += ((c ^ dot) - 1) >>> 31;
-    dots[count] = i - 3;
-    count += ((d ^ dot) - 1) >>> 31;
+  for (let i = 0; i < listed; i++) {
+    const number = size === 1 ? at : (lists[at + i] ?? 0);
+    const glob = number < 0 ? candidates[~number] : undefined;
+    if (glob === undefined) covering[count++] = number;
+    else if (isMatch(glob, hostname)) covering[count++] = glob.number;
   }
-  if (count < maxLabels) {
-    let rest = 0;
-    for (let shift = 24; i >= end; i--, shift -= 8) {
-      const a = name.charCodeAt(i);
-      seen |= a;
-      rest |= a << shift;
-      dots[count] = i;
-      count += ((a ^ dot) - 1) >>> 31;
-    }
-    words[word] = rest;
-    hashes[word] = hash;
-    if (i < 0) dots[count++] = -1;
-  }
-  // Of a character that is no byte the words hold something else: such a name is covered by nothing.
-  return seen > 0xff ? 0 : count;
-}
-
-/** What the last word of a suffix of this length holds of it; 0 where its words are full. */
-function restOf(length: number): number {
-  const bits = (length & 3) * 8;
-  return bits === 0 ? 0 : (words[length >> 2] ?? 0) & ~(-1 >>> bits);
-}
-
-function hashOf(length: number, rest: number): number {
-  return Math.imul((hashes[length >> 2] ?? 0) ^ rest ^ (length << 8), spreadPrime);
-}
-
-/** The slot of the suffix of this length of the name at hand, or none. */
-function probe(slots: Int32Array, keys: Int32Array, hashShift: number, length: number): number {
-  const rest = restOf(length);
-  const hash = hashOf(length, rest);
-  const fullWords = length >> 2;
-  const lastNumber = slots.length - 1;
-  probing: for (let slot = (hash >>> hashShift) * slotSize; ; slot = (slot + slotSize) & lastNumber) {
-    const key = slots[slot + slotKey] ?? 0;
-    if (key === 0) return none;
-    if (slots[slot + slotHash] !== hash || ((slots[slot + slotInfo] ?? 0) & infoKeyLength) !== length) continue;
-    for (let word = 0; word < fullWords; word++) if (keys[key + word] !== words[word]) continue probing;
-    if ((length & 3) === 0 || keys[key + fullWords] === rest) return slot;
-  }
+  return count;
 }
 
 /** All suffixes of all patterns; each comes after the suffixes that it ends in. */
@@ -231,33 +200,35 @@ function collectEntries(patterns: readonly Pattern[]) {
   return { entries, candidates };
 }
 
-/** Half of the slots or more stay free. Keys are words, one key behind the other; a list of one stands in the slot. */
-function fillSlots(entries: ReadonlyMap<string, Entry>) {
-  const slotBits = Math.ceil(Math.log2(Math.max(4, entries.size * 2)));
+/** Half of the slots or more stay free, of a small table three quarters. A list of one stands in the slot. */
+function fillSlots(entries: ReadonlyMap<string, Entry>, places: TellingPlaces) {
+  const room = entries.size <= smallTable ? 4 : 2;
+  const slotBits = Math.ceil(Math.log2(Math.max(4, entries.size * room)));
   const hashShift = 32 - slotBits;
   const slots = new Int32Array(slotSize * 2 ** slotBits);
-  const keyWords = [0];
+  const keys = Array.from({ length: 2 ** slotBits }, () => "");
   const numbers: number[] = [];
   for (const [key, entry] of entries) {
-    scan(key, maxNameLength, maxNameLength);
-    const rest = restOf(key.length);
-    const hash = hashOf(key.length, rest);
     const whole = entry.exact === none ? entry.below : [...entry.below, entry.exact];
-    let slot = (hash >>> hashShift) * slotSize;
-    while (slots[slot + slotKey] !== 0) slot = (slot + slotSize) & (slots.length - 1);
-    slots[slot + slotHash] = hash;
-    slots[slot + slotKey] = keyWords.length;
-    slots[slot + slotList] = whole.length === 1 ? (whole[0] ?? 0) : numbers.length;
-    slots[slot + slotInfo] =
+    const hash = hashEnd(places, key, key.length);
+    let slot = hash >>> hashShift;
+    while (keys[slot] !== "") slot = (slot + 1) & (keys.length - 1);
+    keys[slot] = flatCopy(key);
+    slots[slot * slotSize + slotHash] = hash;
+    slots[slot * slotSize + slotList] = whole.length === 1 ? (whole[0] ?? 0) : numbers.length;
+    slots[slot * slotSize + slotInfo] =
       key.length |
       (Number(entry.exact !== none) << infoExactShift) |
       (entry.below.some((number) => number < 0) ? infoGlob : 0) |
       (whole.length << infoListShift);
     if (whole.length !== 1) for (const number of whole) numbers.push(number);
-    for (let word = 0; word < key.length >> 2; word++) keyWords.push(words[word] ?? 0);
-    if ((key.length & 3) !== 0) keyWords.push(rest);
   }
-  return { slots, hashShift, keys: Int32Array.from(keyWords), lists: Int32Array.from(numbers) };
+  return { slots, keys, hashShift, lists: Int32Array.from(numbers) };
+}
+
+/** A string of its own: a slice of another is slower to compare, and two objects to fetch. */
+function flatCopy(text: string): string {
+  return Buffer.from(text, "latin1").toString("latin1");
 }
 
 /** Among globs of one literal suffix: more literal characters are more specific, then file order. */
@@ -270,20 +241,27 @@ function toCandidate({ pattern, number }: NumberedGlob): Candidate {
   const glob = pattern.text.replace(/^glob:/, "");
   const head = glob.replace(/[*?].*$/, "");
   const tail = glob.replace(/^.*\*\*\./, "").replace(/^.*[*?]/, "");
-  return { pattern, number, head, tail };
+  return { number, head, tail, matches: glob.includes("**") ? pattern.matches : matcherOfLabels(glob, pattern.suffix) };
 }
 
-function isMatch({ pattern, head, tail }: Candidate, hostname: string): boolean {
-  return hostname.startsWith(head) && hostname.endsWith(tail) && pattern.matches(hostname);
+/**
+ * The literal suffix is part of the tail, so minimatch need not see it: it takes a third of the time for the labels
+ * before it. Not so for `**`, which matches no label at all only where another stands behind it.
+ */
+function matcherOfLabels(glob: string, suffix: string): (hostname: string) => boolean {
+  const matches = compileGlob(glob.slice(0, -suffix.length - 1).replaceAll(".", "/"));
+  return (hostname) => {
+    const labels = hostname.slice(0, -suffix.length - 1);
+    return matches(labels.includes(".") ? labels.replaceAll(".", "/") : labels);
+  };
 }
 
-/** Characters and labels of the longest key in each respect: no longer suffix of a name needs to be looked up. */
-function measureLongest(keys: Iterable<string>): { readonly maxLength: number; readonly maxLabels: number } {
-  let maxLength = 0;
-  let maxLabels = 0;
-  for (const key of keys) {
-    maxLength = Math.max(maxLength, key.length);
-    maxLabels = Math.max(maxLabels, key.split(".").length);
-  }
-  return { maxLength, maxLabels };
+function isMatch({ head, tail, matches }: Candidate, hostname: string): boolean {
+  return hostname.startsWith(head) && hostname.endsWith(tail) && matches(hostname);
+}
+
+function longest(keys: Iterable<string>): number {
+  let length = 0;
+  for (const key of keys) length = Math.max(length, key.length);
+  return length;
 }

@@ -22,6 +22,14 @@ export type PatternGroup<Key> = {
   readonly siteDeny: boolean;
 };
 
+/** What each pattern allows at any time, by its number; `standing-allows` lays it out and reads it. */
+export type StandingAllows = {
+  /** Four numbers for each pattern, which lie in one line of the CPU's cache. */
+  readonly records: Int32Array;
+  /** Two for each pattern. */
+  readonly allows: readonly (Allow | undefined)[];
+};
+
 export type Ruleset = {
   readonly rules: readonly CompiledRule[];
   readonly files: readonly PolicyFile[];
@@ -30,6 +38,8 @@ export type Ruleset = {
   readonly hosts: HostTable;
   /** By the pattern numbers of `hosts`. */
   readonly hostGroups: readonly PatternGroup<Pattern>[];
+  /** Of `hostGroups`: what nearly every request that is let pass is let pass by. */
+  readonly standing: StandingAllows;
   readonly addresses: AddressTable;
   /** By the block numbers of `addresses`. */
   readonly addressGroups: readonly PatternGroup<Cidr>[];

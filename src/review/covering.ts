@@ -3,7 +3,7 @@ import type { Client } from "../identity/groups.ts";
 import type { Cidr } from "../names/address.ts";
 import type { Host } from "../names/hostname.ts";
 import type { CompiledRule } from "../policy/compiled-rule.ts";
-import { isInAudience } from "../policy/decide.ts";
+import { isInAudience } from "../policy/find-endpoint.ts";
 import type { Pattern } from "../policy/pattern.ts";
 import type { PatternGroup, Ruleset } from "../policy/ruleset.ts";
 import type { Verdict } from "../policy/verdict.ts";
