@@ -216,9 +216,12 @@ describe("an answer that breaks off breaks off at the client", () => {
     client.send(requestFor(path).replace("HTTP/1.1", `HTTP/${version}`));
     const head = await client.readHead();
     expect(head.status).toBe(200);
+    // A reset that comes in one poll with data is read as an end, so the data goes first.
+    let body = "";
+    while (!body.includes("half")) body += (await client.readBytes(1)).toString("latin1");
     cut();
     const how = await client.waitClose();
-    const body = client.pending().toString("latin1");
+    body += client.pending().toString("latin1");
     // Whole would be: as many bytes as promised, a last chunk, or a FIN where nothing else marks the end.
     if (head.headers.has("content-length")) expect(body.length).toBeLessThan(10);
     else if (head.headers.has("transfer-encoding")) expect(body).not.toContain("\r\n0\r\n");
