@@ -7,7 +7,9 @@ export class DialledAgent extends Agent {
   readonly #socket: Socket;
 
   constructor(socket: Socket) {
-    super({ keepAlive: false, maxSockets: 1 });
+    // Without `maxSockets`: an agent that has it makes Node take the connection for one that is kept. It then leaves
+    // its parser behind, for ever, where an origin sends more than the answer that it announced.
+    super({ keepAlive: false });
     this.#socket = socket;
   }
 

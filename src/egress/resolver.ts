@@ -1,6 +1,6 @@
 /** From a name to its addresses: what is written down first, then DNS, each answer kept as long as it says. */
 import { Resolver as DnsResolver } from "node:dns";
-import { domainToASCII } from "node:url";
+import { domainToASCII, domainToUnicode } from "node:url";
 import { LRUCache } from "lru-cache";
 import type { Hostname } from "../names/hostname.ts";
 import { type FamilyAnswer, type Resolution, combine, familyAnswer, maxAddresses, unanswered } from "./dns-answer.ts";
@@ -152,7 +152,9 @@ type Kept = { readonly resolution: Resolution; readonly expiresAt: number };
  * the name's address. Such names cannot exist in DNS as registered names; they get no query.
  */
 function isQueryable(name: Hostname): boolean {
-  return !name.includes("xn--") || domainToASCII(name) === name;
+  if (!name.includes("xn--")) return true;
+  // Node 20 has no ASCII form of such a name; Node 24 has, but leaves the label as it is in the Unicode form.
+  return domainToASCII(name) === name && !/(^|\.)xn--/.test(domainToUnicode(name));
 }
 
 function resultOf(resolution: Resolution): LookupResult {
