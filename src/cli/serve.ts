@@ -1,7 +1,7 @@
 /** `sallyport serve`: runs the proxy until it is told to stop, and says what to try next. */
 import type { Settings } from "../config/settings.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
-import { tryRequest } from "../policy/trial.ts";
+import { tryRequest, unsaid } from "../policy/trial.ts";
 import { type Bound, type Proxy, createProxy } from "../proxy.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { type SourceOptions, loadSources } from "./sources.ts";
@@ -93,24 +93,10 @@ function sayStarted(io: Io, isDefault: boolean, settings: Settings, ruleset: Rul
 
 /** What becomes of a GET, as the policy in force decides it for a client on this machine. */
 function outcomeOf(ruleset: Ruleset, target: string, nowMs: number): string {
-  const { verdict, reason, would } = tryRequest(ruleset, { ...plainGet, target }, nowMs);
+  const { verdict, reason, would } = tryRequest(ruleset, { ...unsaid, method: "GET", target }, nowMs);
   if (would !== undefined) return `allowed, since report mode only records: ${reason}`;
   return verdict === "allow" ? "allowed" : `denied: ${reason}`;
 }
-
-const plainGet = {
-  method: "GET",
-  client: undefined,
-  group: undefined,
-  host: undefined,
-  range: undefined,
-  sni: undefined,
-  tls: undefined,
-  ech: undefined,
-  serverTls: undefined,
-  resolved: undefined,
-  time: undefined,
-} as const;
 
 /** A request that the policy in force allows: the first plain http endpoint of an exact or suffix pattern. */
 function exampleAllowed(ruleset: Ruleset): string | undefined {

@@ -6,16 +6,16 @@ import type { Socket } from "node:net";
 import { type Authority, formatAuthority, parseAuthority } from "../names/authority.ts";
 import { sameHost } from "../names/hostname.ts";
 import { denyAddress } from "../policy/decide-hello.ts";
-import { type RequestFacts, decideTarget } from "../policy/decide.ts";
-import type { Allow, Verdict } from "../policy/verdict.ts";
+import type { Allow } from "../policy/verdict.ts";
 import { type RawFields, fieldValues, forwardedRequestFields, namesInVia } from "../wire/fields.ts";
 import { parseRange } from "../wire/range.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
 import { type Framing, type RequestHead, readHead } from "../wire/request-head.ts";
 import { parseRequestTarget } from "../wire/request-target.ts";
-import { type Connection, clientOf, isAdmitted } from "./connection.ts";
+import { type Connection, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { type OpenExchange, denyOutright } from "./exchange.ts";
+import { judgeTarget } from "./judge.ts";
 import type { Reached } from "./reach.ts";
 import { refusalOfDenial, refusalOfFailure, refusalOfMalformed } from "./refuse.ts";
 
@@ -79,7 +79,7 @@ export function admitRequest(
   event.range = ranges.length === 0 ? undefined : ranges.join(", ");
   const range = parseRange(ranges).kind;
   event.rangeKind = range;
-  const verdict = judge(context, connection, exchange, {
+  const verdict = judgeTarget(context, connection, ruleset, {
     kind: "http",
     ...authority,
     hostAgrees: sameHost(named.host, authority.host) && named.port === authority.port,
@@ -134,19 +134,6 @@ export function admitReached(exchange: OpenExchange, allow: Allow, reached: Reac
 
 function failed({ event }: OpenExchange, failure: Failure, detail: string): Refused {
   return { kind: "refused", refusal: refusalOfFailure(failure, detail, event), outcome: failure };
-}
-
-function judge(
-  { metrics, now }: IngressContext,
-  connection: Connection,
-  { ruleset }: OpenExchange,
-  facts: RequestFacts,
-): Verdict {
-  const sampled = metrics.sampleDecision();
-  const startedAt = sampled ? performance.now() : 0;
-  const verdict = decideTarget(ruleset, clientOf(connection, ruleset), facts, now());
-  if (sampled) metrics.observeDecision((performance.now() - startedAt) / 1000);
-  return verdict;
 }
 
 /** Max-Forwards counts for TRACE, which no policy lets in, and OPTIONS; elsewhere it is a field like any other. */

@@ -20,9 +20,8 @@ import { splice } from "../egress/splice.ts";
 import { type Authority, parseAuthority } from "../names/authority.ts";
 import { sameHost } from "../names/hostname.ts";
 import { decideHello, decideServerHello, denyAddress } from "../policy/decide-hello.ts";
-import { type RequestFacts, decideTarget } from "../policy/decide.ts";
 import { tlsName } from "../policy/explain.ts";
-import type { Allow, Denial, Verdict } from "../policy/verdict.ts";
+import type { Allow, Denial } from "../policy/verdict.ts";
 import type { ClosedBy } from "../record/event.ts";
 import { fieldValues, namesInVia } from "../wire/fields.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
@@ -40,6 +39,7 @@ import {
   vetServerHello,
 } from "./inspect.ts";
 import { endAndLinger } from "./linger.ts";
+import { judgeTarget } from "./judge.ts";
 import { type Reached, reach } from "./reach.ts";
 import { readAhead } from "./read-ahead.ts";
 import { refusalOfDenial, refusalOfFailure, refusalOfMalformed, refuseSocket } from "./refuse.ts";
@@ -92,7 +92,8 @@ export function handleConnect(
     }
     const hostAgrees = sameHost(named.host, target.host);
     const listenerAdmits = isAdmitted(connection, ruleset);
-    const verdict = judge({ kind: "connect", ...target, hostAgrees, listenerAdmits, http: undefined });
+    const facts = { kind: "connect", ...target, hostAgrees, listenerAdmits, http: undefined } as const;
+    const verdict = judgeTarget(context, connection, ruleset, facts);
     exchange.note(verdict);
     if (verdict.kind === "deny") return refuse(verdict);
     if (namesInVia(request.rawFields, context.via)) {
@@ -100,14 +101,6 @@ export function handleConnect(
     }
     const onDone = (reached: Reached): void => guard(() => onReached(verdict, target, reached));
     cancelWait = reach(context, verdict.permit, target, onDone).cancel;
-  }
-
-  function judge(facts: RequestFacts): Verdict {
-    const sampled = context.metrics.sampleDecision();
-    const startedAt = sampled ? performance.now() : 0;
-    const verdict = decideTarget(ruleset, identity, facts, context.now());
-    if (sampled) context.metrics.observeDecision((performance.now() - startedAt) / 1000);
-    return verdict;
   }
 
   function onReached(allow: Allow, target: Authority, reached: Reached): void {

@@ -19,20 +19,14 @@ import type { ClosedBy } from "../record/event.ts";
 import { fieldValues } from "../wire/fields.ts";
 import type { Failure, Outcome, Refusal } from "../wire/refusal.ts";
 import { type Admitted, admitReached, admitRequest } from "./admission.ts";
+import { responseHeadBytes } from "../wire/response-head-bytes.ts";
 import { type Connection, closeAfterThis } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
 import { endLastResponse } from "./last-response.ts";
 import { type Reached, reach } from "./reach.ts";
 import { refusalOfBrokenBody, refusalOfFailure, refusalOfMalformed, refuseResponse } from "./refuse.ts";
-import {
-  type ResponseHead,
-  hasBody,
-  interimFields,
-  judgeResponseHead,
-  maxInterimResponses,
-  responseHeadBytes,
-} from "./response-head.ts";
+import { type ResponseHead, hasBody, interimFields, judgeResponseHead, maxInterimResponses } from "./response-head.ts";
 
 /**
  * Handles one request; it and its response have listeners for errors. `release` is called once, when the exchange no longer

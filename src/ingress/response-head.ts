@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { type RawFields, fieldValues, forwardedResponseFields } from "../wire/fields.ts";
 import type { Failure } from "../wire/refusal.ts";
+import { isReasonPhrase } from "../wire/response-head-bytes.ts";
 
 export type ResponseHeadReading =
   | ResponseHead
@@ -33,7 +34,7 @@ export function judgeResponseHead(response: IncomingMessage, pseudonym: string, 
     const detail = "the origin's response has too many fields";
     return { kind: "malformed", failure: "http_response_header_section_size", detail };
   }
-  if (!isText(phrase)) return malformed("the origin's reason phrase holds control characters");
+  if (!isReasonPhrase(phrase)) return malformed("the origin's reason phrase holds control characters");
   const codings = fieldValues(rawHeaders, "transfer-encoding");
   if (codings.length > 1 || (codings.length === 1 && codings[0]?.trim().toLowerCase() !== "chunked")) {
     return malformed("the origin uses a transfer coding other than chunked");
@@ -49,26 +50,14 @@ export function judgeResponseHead(response: IncomingMessage, pseudonym: string, 
   return { kind: "head", status, phrase, fields };
 }
 
-/** The fields of a 1xx for the client: a 101 by what follows it, every 1xx by RFC 9110 section 8.6, has no length. */
 /** Whether an answer of this status to this method has a body (RFC 9110 sections 9.3.2, 15.3.5 and 15.4.5). */
 export function hasBody(method: string, status: number): boolean {
   return method !== "HEAD" && status !== 204 && status !== 304;
 }
 
+/** The fields of a 1xx for the client: a 101 by what follows it, every 1xx by RFC 9110 section 8.6, has no length. */
 export function interimFields(fields: RawFields, pseudonym: string): RawFields {
   return forwardedResponseFields(withoutLength(fields), `1.1 ${pseudonym}`);
-}
-
-/** A response head as bytes, for sockets that no HTTP server writes to. */
-export function responseHeadBytes(status: number, phrase: string, fields: RawFields): Buffer {
-  const lines = [`HTTP/1.1 ${status} ${isText(phrase) ? phrase : ""}`];
-  for (let i = 0; i + 1 < fields.length; i += 2) lines.push(`${fields[i]}: ${fields[i + 1]}`);
-  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
-}
-
-/** What a reason phrase may hold (RFC 9112 section 4). */
-function isText(phrase: string): boolean {
-  return /^[\t\x20-\x7e\x80-\xff]*$/.test(phrase);
 }
 
 function withoutLength(fields: RawFields): RawFields {

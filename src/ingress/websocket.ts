@@ -26,7 +26,8 @@ import { endAndLinger } from "./linger.ts";
 import { type Reached, reach } from "./reach.ts";
 import { readAhead } from "./read-ahead.ts";
 import { refusalOfFailure, refuseSocket } from "./refuse.ts";
-import { interimFields, judgeResponseHead, responseHeadBytes } from "./response-head.ts";
+import { responseHeadBytes } from "../wire/response-head-bytes.ts";
+import { interimFields, judgeResponseHead } from "./response-head.ts";
 
 /**
  * Handles one handshake and the tunnel behind it. Calls `closed` once, when the client's socket is closed or about to

@@ -42,6 +42,20 @@ export type TrialRequest = {
   readonly time: number | undefined;
 };
 
+/** A request of which nothing is said but what is asked for. */
+export const unsaid: Omit<TrialRequest, "method" | "target"> = {
+  client: undefined,
+  group: undefined,
+  host: undefined,
+  range: undefined,
+  sni: undefined,
+  tls: undefined,
+  ech: undefined,
+  serverTls: undefined,
+  resolved: undefined,
+  time: undefined,
+};
+
 export type TrialAnswer = {
   readonly verdict: "allow" | "deny";
   readonly reason: Reason;

@@ -1,4 +1,5 @@
 /** What a client is told when it gets no answer from upstream: one table from cause to status (interface.md, "Refusals"). */
+import { responseHeadBytes } from "./response-head-bytes.ts";
 
 /** Causes that are no denial of the policy. The words of RFC 9209 section 2.3 are used where they exist. */
 export type Failure = keyof typeof failures;
@@ -120,11 +121,8 @@ export function renderRefusal(refusal: Refusal, accept: string | undefined, expl
 }
 
 /** The whole message as bytes, for sockets that no HTTP server writes to any more. */
-export function refusalBytes(message: RefusalMessage, withBody = true): Buffer {
-  const lines = [`HTTP/1.1 ${message.status} ${message.reasonPhrase}`];
-  for (let i = 0; i + 1 < message.fields.length; i += 2) lines.push(`${message.fields[i]}: ${message.fields[i + 1]}`);
-  const head = Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
-  return withBody ? Buffer.concat([head, message.body]) : head;
+export function refusalBytes({ status, reasonPhrase: phrase, fields, body }: RefusalMessage): Buffer {
+  return Buffer.concat([responseHeadBytes(status, phrase, fields), body]);
 }
 
 /** Clients show nothing else of a failed CONNECT, so the cause stands here. */

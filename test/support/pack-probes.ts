@@ -8,7 +8,7 @@ import { loadPackCases } from "../../src/config/pack-cases.ts";
 import type { PolicyTest } from "../../src/config/read-tests.ts";
 import { compileRuleset } from "../../src/policy/compile.ts";
 import type { PolicyFile } from "../../src/policy/rule.ts";
-import { type TrialAnswer, type TrialRequest, tryRequest } from "../../src/policy/trial.ts";
+import { type TrialAnswer, type TrialRequest, tryRequest, unsaid as nothingSaid } from "../../src/policy/trial.ts";
 
 export const packsDir = fileURLToPath(new URL("../../policies/packs", import.meta.url));
 const now = Date.parse("2026-11-21T12:00:00Z");
@@ -18,20 +18,7 @@ export const packNames = readdirSync(packsDir)
   .sort();
 
 /** A request of which nothing is said yet. */
-export const unsaid: TrialRequest = {
-  method: "GET",
-  target: "",
-  client: undefined,
-  group: undefined,
-  host: undefined,
-  range: undefined,
-  sni: undefined,
-  tls: undefined,
-  ech: undefined,
-  serverTls: undefined,
-  resolved: undefined,
-  time: undefined,
-};
+export const unsaid: TrialRequest = { ...nothingSaid, method: "GET", target: "" };
 
 const parameters: Readonly<Record<string, PackParameterValues>> = {
   "automation-anywhere": { tenant: "acme", control_room: "controlroom.corp.example" },

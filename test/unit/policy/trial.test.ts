@@ -1,6 +1,6 @@
 /** Requests in words: embedded tests and `explain` must see what real traffic would. */
 import { describe, expect, test } from "vitest";
-import { type TrialRequest, tryRequest } from "../../../src/policy/trial.ts";
+import { type TrialRequest, tryRequest, unsaid as nothingSaid } from "../../../src/policy/trial.ts";
 import type { PolicyFile, Rule } from "../../../src/policy/rule.ts";
 import { type GroupWords, addressAt, deny, packFile, rule, rulesetOf, siteFile } from "../../support/policy.ts";
 
@@ -10,20 +10,7 @@ const groups: readonly GroupWords[] = [
   { name: "kiosks", addresses: ["10.30.0.0/16"] },
   { name: "here", addresses: ["127.0.0.0/8"] },
 ];
-const unsaid: TrialRequest = {
-  method: "CONNECT",
-  target: "a.x.com:443",
-  client: undefined,
-  group: undefined,
-  host: undefined,
-  range: undefined,
-  sni: undefined,
-  tls: undefined,
-  ech: undefined,
-  serverTls: undefined,
-  resolved: undefined,
-  time: undefined,
-};
+const unsaid: TrialRequest = { ...nothingSaid, method: "CONNECT", target: "a.x.com:443" };
 const rules: readonly Rule[] = [
   rule({ id: "both", hosts: ["*.x.com"], expect: ["http", "https"], range: "allow", paths: ["/d/**"] }),
   rule({ id: "plain", hosts: ["p.x.com"], expect: ["http"] }),
