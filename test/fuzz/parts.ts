@@ -4,6 +4,7 @@ import { testAuthority, testLeaf } from "../support/tls-origin.ts";
 import { authorityPart, requestTargetPart } from "./authority-part.ts";
 import { captureClientHellos, clientHelloPart } from "./client-hello-part.ts";
 import { startDifferential } from "./differential-part.ts";
+import { requestHeadPart, responseHeadPart } from "./http-part.ts";
 import type { FuzzPart } from "./part.ts";
 import { policyPart, settingsPart } from "./policy-part.ts";
 import { rangePart } from "./range-part.ts";
@@ -25,6 +26,8 @@ export const parts: ReadonlyMap<string, () => Promise<ReadyPart>> = new Map([
   ["range", () => Promise.resolve(ready(7, rangePart()))],
   ["policy", () => Promise.resolve(ready(15, policyPart()))],
   ["settings", () => Promise.resolve(ready(4, settingsPart()))],
+  ["request-head", () => Promise.resolve(ready(10, requestHeadPart()))],
+  ["response-head", () => Promise.resolve(ready(10, responseHeadPart()))],
   ["differential", async () => ({ share: 33, ...(await startDifferential()) })],
 ]);
 

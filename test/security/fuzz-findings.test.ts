@@ -5,16 +5,20 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseAuthority } from "../../src/names/authority.ts";
 import { parseClientHello } from "../../src/wire/client-hello.ts";
+import { parseRequestHead } from "../../src/wire/parse-request-head.ts";
+import { parseResponseHead } from "../../src/wire/parse-response-head.ts";
 import { parseRange } from "../../src/wire/range.ts";
 import { parseServerHello } from "../../src/wire/server-hello.ts";
 import { authorityPart } from "../fuzz/authority-part.ts";
 import { captureClientHellos, clientHelloPart } from "../fuzz/client-hello-part.ts";
 import { judge } from "../fuzz/differential-part.ts";
 import { findingFile, keptFindings } from "../fuzz/findings.ts";
+import { requestHeadPart, responseHeadPart } from "../fuzz/http-part.ts";
 import { type FuzzPart, runPart } from "../fuzz/part.ts";
 import { type ReadyPart, parts, tolerantServer } from "../fuzz/parts.ts";
 import { rangePart } from "../fuzz/range-part.ts";
 import { serverHelloPart } from "../fuzz/server-hello-part.ts";
+import { latin1 } from "../support/in-pieces.ts";
 
 const ready = new Map<string, ReadyPart>();
 beforeAll(async () => {
@@ -68,6 +72,24 @@ describe("a planted fault is found", () => {
       serverHelloPart([], (prefix, cap) => {
         const reading = parseServerHello(prefix, cap);
         return reading.kind === "hello" ? { ...reading, version: 0x0303 } : reading;
+      }),
+    "a request head with an LF for CR LF": () =>
+      requestHeadPart((bytes, _, maxBytes) =>
+        parseRequestHead(latin1(bytes.toString("latin1").replaceAll(/(?<!\r)\n/g, "\r\n")), 0, maxBytes),
+      ),
+    "a request head that is another one byte by byte": () =>
+      requestHeadPart((bytes, scanned, maxBytes) =>
+        scanned > 150 ? { kind: "incomplete", scanned } : parseRequestHead(bytes, scanned, maxBytes),
+      ),
+    "a response head without white space in the phrase": () =>
+      responseHeadPart((bytes, scanned, maxBytes) => {
+        const reading = parseResponseHead(bytes, scanned, maxBytes);
+        return reading.kind === "head" ? { ...reading, phrase: reading.phrase.trim() } : reading;
+      }),
+    "a response head that is longer than it is": () =>
+      responseHeadPart((bytes, scanned, maxBytes) => {
+        const reading = parseResponseHead(bytes, scanned, maxBytes);
+        return reading.kind === "head" ? { ...reading, length: reading.length + 1 } : reading;
       }),
     "work that grows out of bounds": () => ({
       name: "slow",
