@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import type { Io } from "../../src/cli/io.ts";
 import { runProgram } from "../../src/cli/program.ts";
 import { disk } from "../../src/config/disk.ts";
@@ -71,10 +72,45 @@ describe("reasons.md", () => {
   });
 
   test("every link within the page leads to a heading", () => {
-    const anchors = new Set([...sections.keys()].map((heading) => heading.toLowerCase().replaceAll(" ", "-")));
+    const headings = Array.from(reasonsText.matchAll(/^#{2,3} (.+)$/gm), ([, heading = ""]) => heading);
+    expect(new Set(headings).size).toBe(headings.length);
+    const anchors = new Set(headings.map((heading) => heading.toLowerCase().replaceAll(" ", "-")));
     const links = [...reasonsText.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor = ""]) => anchor);
     expect(links.length).toBeGreaterThan(5);
     expect(links.filter((link) => !anchors.has(link))).toEqual([]);
+  });
+});
+
+describe("alerts in reasons.md", () => {
+  const { groups } = parse(readFileSync(`${root}deploy/prometheus/sallyport.alerts.yaml`, "utf8")) as {
+    groups: { rules: { alert: string; annotations: { runbook_url: string } }[] }[];
+  };
+  const alerts = groups.flatMap(({ rules }) => rules);
+  const entries = new Map(
+    (reasonsText.split("\n## Alerts\n")[1] ?? "")
+      .split(/^### /m)
+      .slice(1)
+      .map((text) => [text.split("\n", 1)[0] ?? "", text]),
+  );
+
+  test("every alert has an entry, and no other has", () => {
+    expect([...entries.keys()]).toEqual(alerts.map(({ alert }) => alert));
+  });
+
+  test.each(alerts)("$alert leads to its entry, which says what to do", ({ alert, annotations }) => {
+    expect(annotations.runbook_url).toBe(`docs/reasons.md#${alert.toLowerCase()}`);
+    for (const part of ["Means", "Usually", "Look", "Fix"]) expect(entries.get(alert)).toContain(`**${part}.** `);
+  });
+});
+
+describe("error codes in reasons.md", () => {
+  const codes = ["0x80d05001", "0x80240438", "0x80072EE2", "0x8024401B", "0x80244018", "0x80072F8F"];
+
+  test.each(codes)("%s has a row that leads on, and says how we know", (code) => {
+    const [, , meaning, where, source] = new RegExp(`^\\|[^|]*${code}.*$`, "m").exec(reasonsText)?.[0].split("|") ?? [];
+    expect(meaning).toMatch(/[A-Z]+_E?_?[A-Z_]+/);
+    expect(where).toMatch(/\]\(#|log/);
+    expect(source).toMatch(/\w/);
   });
 });
 
@@ -256,6 +292,7 @@ async function run(args: readonly string[]): Promise<string> {
     env: {},
     cwd: root,
     disk,
+    openRead: () => Readable.from([]),
     createFile: () => false,
     fileExists: () => false,
     onSignal: () => {},
@@ -264,6 +301,7 @@ async function run(args: readonly string[]): Promise<string> {
     program: "sallyport",
     version: "1.2.3",
     nodeVersion: "20.0.0",
+    openFiles: () => undefined,
   };
   await runProgram(args, io);
   return answer;
