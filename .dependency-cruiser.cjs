@@ -17,6 +17,9 @@ const rooms = {
   proxy: {
     values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "admin"],
   },
+  workers: {
+    values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "admin", "proxy"],
+  },
   cli: {
     values: [
       "names",
@@ -31,6 +34,7 @@ const rooms = {
       "ingress",
       "admin",
       "proxy",
+      "workers",
     ],
   },
   main: { values: ["cli", "config"] },

@@ -1,30 +1,41 @@
-/** The composition root: settings and ruleset in, a running proxy out. All the wiring, no decisions. */
+/**
+ * The composition root: settings and ruleset in, a running proxy out. All the wiring, no decisions. A proxy is traffic
+ * and its control; with one process both are in it, with several each worker has the first and the primary the second.
+ */
 import { randomBytes } from "node:crypto";
-import { type Admin, createAdmin } from "./admin/server.ts";
+import type { OfferPacks } from "./admin/denial-proposal.ts";
 import { viewPolicy } from "./admin/policy-view.ts";
+import { type Admin, createAdmin } from "./admin/server.ts";
 import type { Settings } from "./config/settings.ts";
 import { createForwarder } from "./egress/forward.ts";
 import { type OwnListener, createLocalAddresses, findOwnListenerIn } from "./egress/own-listeners.ts";
 import { createResolver } from "./egress/resolver.ts";
 import { type ConnectionCounts, createConnectionCounts } from "./ingress/connection-counts.ts";
+import type { ConnectionSlots } from "./ingress/connection-slots.ts";
 import type { IngressContext } from "./ingress/context.ts";
 import { type Listener, createListener } from "./ingress/listener.ts";
 import { type Address, parseAddress } from "./names/address.ts";
 import type { Ruleset } from "./policy/ruleset.ts";
-import { createAccessLog } from "./record/access-log.ts";
-import { createMetrics } from "./record/metrics.ts";
+import { type AccessLog, createAccessLog } from "./record/access-log.ts";
+import type { DenialSighting } from "./record/denial-sighting.ts";
+import { type Denials, createDenials } from "./record/denials.ts";
+import { type Metrics, createMetrics } from "./record/metrics.ts";
 
 export type ProxyOptions = {
   readonly settings: Settings;
   readonly ruleset: Ruleset;
+  /** What the limit on open files leaves of `limits.connections`. */
+  readonly slots: ConnectionSlots;
   readonly version: string;
   readonly nodeVersion: string;
   /** The system's hosts file; undefined reads none. */
   readonly hostsFile: string | undefined;
+  /** Finds packs for what was denied, when an administrator asks; without it none is named. */
+  readonly offerPacks?: OfferPacks;
 };
 
 export type Proxy = {
-  /** Binds every listener, the admin server last. Rejects with Node's error and leaves nothing bound. */
+  /** Binds every listener and the admin server. Rejects with Node's error and leaves nothing bound. */
   readonly start: () => Promise<Bound>;
   /** No new connections; what runs may finish until `drain_timeout`. Fulfilled when everything is closed. */
   readonly drain: () => Promise<void>;
@@ -37,21 +48,122 @@ export type Proxy = {
 /** Where the proxy listens, `host:port` with the ports that were bound. */
 export type Bound = { readonly listeners: readonly string[]; readonly admin: string };
 
-/** Makes a proxy; nothing listens before `start`. Throws where the log file cannot be opened. */
+/** What a process counts with and writes to. */
+export type Recorder = { readonly metrics: Metrics; readonly log: AccessLog };
+
+/** What an administrator sees: the admin server with the metrics, and the denials of late. */
+export type Control = { readonly admin: Admin; readonly denials: Denials };
+
+/** What clients see: the listeners, and all that is behind them. */
+export type Traffic = {
+  /** Binds every listener, in their order; answers what was bound. Rejects with Node's error. */
+  readonly listen: () => Promise<readonly OwnListener[]>;
+  /** No new connections; fulfilled when there are none, after `drain_timeout` at the latest. */
+  readonly drain: () => Promise<void>;
+  /** Closes everything at once; fulfilled when all is closed and counted. */
+  readonly stop: () => Promise<void>;
+  readonly connections: () => number;
+};
+
+/** What is one for all processes of a proxy. */
+export type Fellowship = {
+  /** The pseudonym in Via: a loop that leads to another worker is a loop. */
+  readonly via: string;
+  readonly counts: ConnectionCounts;
+  /** Never dialled. Every listener adds itself when it is bound; the admin server is added by whoever has it. */
+  readonly own: OwnListener[];
+  readonly onDenial: (sighting: DenialSighting) => void;
+};
+
+/** Makes a proxy of one process; nothing listens before `start`. Throws where the log file cannot be opened. */
 export function createProxy(options: ProxyOptions): Proxy {
-  const { settings, ruleset } = options;
-  const now = (): number => Date.now();
-  const steady = (): number => performance.now();
+  const { settings, slots } = options;
   const own: OwnListener[] = [];
-  let draining = false;
   let ready = false;
 
-  const metrics = createMetrics({ version: options.version, nodeVersion: options.nodeVersion });
-  const log = createAccessLog({ ...settings.log, now, onDrop: metrics.logDropped });
+  const recorder = createRecorder(options, false);
+  const { metrics, log } = recorder;
+  const control = createControl(options, recorder, { isReady: () => ready, render: metrics.render });
+  const traffic = createTraffic(options, recorder, {
+    via: pseudonymOf(settings),
+    counts: createConnectionCounts(slots.connections),
+    own,
+    onDenial: control.denials.add,
+  });
+
+  const start = async (): Promise<Bound> => {
+    try {
+      const listeners = await traffic.listen();
+      const admin = await listenForAdmin(control.admin, settings);
+      own.push(admin);
+      ready = true;
+      return logStart(log, options, listeners, admin, 1);
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  };
+  const drain = async (): Promise<void> => {
+    ready = false;
+    log.drain({ connections: traffic.connections() });
+    await traffic.drain();
+    await stop();
+  };
+  const stop = async (): Promise<void> => {
+    ready = false;
+    // Exchanges are logged when their sockets are closed, and the log is closed last.
+    await traffic.stop();
+    await control.admin.close();
+    await log.close();
+  };
+  return { start, drain, stop, reopenLog: log.reopen };
+}
+
+/** `isShared` where other processes write to the same log. */
+export function createRecorder({ settings, ruleset, slots, ...build }: ProxyOptions, isShared: boolean): Recorder {
+  const metrics = createMetrics({ version: build.version, nodeVersion: build.nodeVersion });
+  const log = createAccessLog({ ...settings.log, isShared, now: Date.now, onDrop: metrics.logDropped });
+  metrics.setRules(ruleset.rules.map((rule) => rule.fullId));
+  metrics.setGroups(ruleset.groups.map((group) => group.name));
+  metrics.describeRules(ruleset.rules);
+  metrics.setLimits({ connections: slots.connections, perClient: settings.limits.perClient });
+  metrics.policyLoaded({ hash: ruleset.hash, rules: ruleset.rules.length, atMs: Date.now() });
+  return { metrics, log };
+}
+
+/** `render` gives the metrics of all processes. */
+export function createControl(
+  { settings, ruleset, offerPacks }: ProxyOptions,
+  { metrics, log }: Recorder,
+  { isReady, render }: { readonly isReady: () => boolean; readonly render: () => Promise<string> },
+): Control {
+  const denials = createDenials({ topSlots: settings.denials.top, now: Date.now });
+  metrics.setTopDenials(denials.topSlots);
+  const admin = createAdmin({
+    ...settings.admin,
+    metrics: { render, contentType: metrics.contentType },
+    isReady,
+    policy: () => viewPolicy(ruleset, 1),
+    denials: { denials, ruleset: () => ruleset, ...(offerPacks === undefined ? {} : { offerPacks }) },
+    now: Date.now,
+    onProblem: (error) => log.problem({ message: "the admin server failed", error }),
+  });
+  return { admin, denials };
+}
+
+/** Nothing listens before `listen`. */
+export function createTraffic(
+  { settings, ruleset, slots, hostsFile }: ProxyOptions,
+  { metrics, log }: Recorder,
+  { via, counts, own, onDenial }: Fellowship,
+): Traffic {
+  const steady = (): number => performance.now();
+  let draining = false;
+
   const local = createLocalAddresses(steady);
   const resolver = createResolver({
     ...settings.dns,
-    hostsFile: options.hostsFile,
+    hostsFile,
     now: steady,
     ipv6First: local.hasGlobalIPv6,
     onLookup: metrics.dnsLookup,
@@ -59,73 +171,81 @@ export function createProxy(options: ProxyOptions): Proxy {
   const context: IngressContext = {
     settings,
     ruleset: () => ruleset,
-    via: settings.via === "auto" ? `sallyport-${randomBytes(4).toString("hex")}` : settings.via,
+    via,
     resolver,
     findOwnListener: findOwnListenerIn(() => own, local),
     metrics,
     log,
-    now,
+    onDenial,
+    now: Date.now,
     isDraining: () => draining,
   };
-  const counts: ConnectionCounts = createConnectionCounts(settings.limits.connections);
+  const refused = createConnectionCounts(slots.refusals);
   const forward = createForwarder();
   const listeners: readonly Listener[] = settings.listen.map((listener) =>
-    createListener(context, listener, counts, forward),
+    createListener(context, listener, counts, refused, forward),
   );
-  const admin: Admin = createAdmin({
-    ...settings.admin,
-    metrics,
-    isReady: () => ready && !draining,
-    policy: () => viewPolicy(ruleset, 1),
-    now,
-    onProblem: (error) => log.problem({ message: "the admin server failed", error }),
-  });
-
-  metrics.setRules(ruleset.rules.map((rule) => rule.fullId));
-  metrics.setGroups(ruleset.groups.map((group) => group.name));
-  metrics.policyLoaded({ hash: ruleset.hash, rules: ruleset.rules.length, atMs: now() });
-
-  const start = async (): Promise<Bound> => {
-    try {
-      const bound: string[] = [];
-      for (const [i, listener] of listeners.entries()) {
-        const host = settings.listen[i]?.address.host ?? "";
-        const port = await listener.listen();
-        own.push({ kind: "proxy", address: boundAddress(host), port });
-        bound.push(hostPort(host, port));
-      }
-      const port = await admin.listen();
-      own.push({ kind: "admin", address: boundAddress(settings.admin.address.host), port });
-      ready = true;
-      const adminBound = hostPort(settings.admin.address.host, port);
-      log.start({ listen: bound, admin: adminBound, policy: ruleset.hash, rules: ruleset.rules.length });
-      return { listeners: bound, admin: adminBound };
-    } catch (error) {
-      await stop();
-      throw error;
-    }
-  };
-  const drain = async (): Promise<void> => {
-    draining = true;
-    log.drain({ connections: counts.total() });
-    const drained = Promise.all(listeners.map((listener) => listener.drain()));
-    const deadline = setTimeout(() => {
-      for (const listener of listeners) listener.destroy("drain");
-    }, settings.limits.drainTimeoutMs);
-    await drained;
-    clearTimeout(deadline);
-    await stop();
-  };
-  const stop = async (): Promise<void> => {
-    draining = true;
+  const closed = (): Promise<unknown> => Promise.all(listeners.map((listener) => listener.drain()));
+  const destroy = (): void => {
     for (const listener of listeners) listener.destroy("drain");
-    // Exchanges are logged when their sockets are closed, and the log is closed last.
-    await Promise.all(listeners.map((listener) => listener.drain()));
-    resolver.close();
-    await admin.close();
-    await log.close();
   };
-  return { start, drain, stop, reopenLog: log.reopen };
+
+  return {
+    async listen() {
+      const bound: OwnListener[] = [];
+      for (const [i, listener] of listeners.entries()) {
+        const port = await listener.listen();
+        const one: OwnListener = { kind: "proxy", address: boundAddress(settings.listen[i]?.address.host ?? ""), port };
+        own.push(one);
+        bound.push(one);
+      }
+      return bound;
+    },
+    async drain() {
+      draining = true;
+      const drained = closed();
+      const deadline = setTimeout(destroy, settings.limits.drainTimeoutMs);
+      await drained;
+      clearTimeout(deadline);
+    },
+    async stop() {
+      draining = true;
+      destroy();
+      await closed();
+      resolver.close();
+    },
+    connections: counts.total,
+  };
+}
+
+/** `via` of the settings, or one that no other running instance has. */
+export function pseudonymOf({ via }: Settings): string {
+  return via === "auto" ? `sallyport-${randomBytes(4).toString("hex")}` : via;
+}
+
+export async function listenForAdmin(admin: Admin, { admin: { address } }: Settings): Promise<OwnListener> {
+  const port = await admin.listen();
+  return { kind: "admin", address: boundAddress(address.host), port };
+}
+
+/** Writes the start line, and answers what of it a person is told. */
+export function logStart(
+  log: AccessLog,
+  { ruleset, slots }: ProxyOptions,
+  listeners: readonly OwnListener[],
+  admin: OwnListener,
+  workers: number,
+): Bound {
+  const bound = { listeners: listeners.map(hostPort), admin: hostPort(admin) };
+  log.start({
+    listen: bound.listeners,
+    admin: bound.admin,
+    policy: ruleset.hash,
+    rules: ruleset.rules.length,
+    connections: slots.connections,
+    workers,
+  });
+  return bound;
 }
 
 const anyAddress: Address = { family: 4, bytes: new Uint8Array(4), text: "0.0.0.0" };
@@ -134,6 +254,6 @@ function boundAddress(host: string): Address {
   return parseAddress(host) ?? anyAddress;
 }
 
-function hostPort(host: string, port: number): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+function hostPort({ address, port }: OwnListener): string {
+  return address.family === 6 ? `[${address.text}]:${port}` : `${address.text}:${port}`;
 }

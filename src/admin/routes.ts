@@ -1,5 +1,9 @@
 /** What the admin server answers, once a request is admitted. */
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
+import { type ApiAnswer, answerAllow, answerDenial, answerWhy } from "./denial-answers.ts";
+import type { DenialSources } from "./denial-proposal.ts";
+import { answerDenials, answerExplain, answerTop } from "./denial-lists.ts";
+import { createDenialStreams } from "./denial-stream.ts";
 import type { PolicyView } from "./policy-view.ts";
 
 export type AdminSources = {
@@ -7,8 +11,8 @@ export type AdminSources = {
   /** Listening, with a valid policy, and not draining. */
   readonly isReady: () => boolean;
   readonly policy: () => PolicyView;
-  /** Answers /api/explain; without it the path does not exist. */
-  readonly explain?: (query: URLSearchParams) => unknown;
+  /** What is behind /api/denials, /api/top and /api/explain; without it these paths do not exist. */
+  readonly denials?: Omit<DenialSources, "now">;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Told of faults in answering. */
@@ -16,16 +20,15 @@ export type AdminSources = {
 };
 
 /** GET and HEAD only; whatever else is 404 or 405, in JSON. */
-export function createRoutes({ metrics, isReady, policy, explain, now, onProblem }: AdminSources): Hono {
+export function createRoutes(sources: AdminSources, keepAliveMs: number): Hono {
+  const { metrics, isReady, policy, denials, now, onProblem } = sources;
   const startedAtMs = now();
   const app = new Hono();
   app.get("/metrics", async (c) => c.body(await metrics.render(), 200, { "content-type": metrics.contentType }));
   app.get("/healthz", (c) => c.json({ status: "ok", uptime_seconds: Math.floor((now() - startedAtMs) / 1000) }));
   app.get("/readyz", (c) => (isReady() ? c.json({ status: "ready" }) : c.json({ status: "not_ready" }, 503)));
   app.get("/api/policy", (c) => c.json(policy()));
-  if (explain !== undefined) {
-    app.get("/api/explain", async (c) => c.json(await explain(new URL(c.req.url).searchParams)));
-  }
+  if (denials !== undefined) addDenials(app, { ...denials, now }, isReady, keepAliveMs);
   const paths = app.routes.map(({ path }) => path);
   for (const path of paths) {
     app.all(path, (c) => c.json({ error: "method_not_allowed", hint: "use GET or HEAD" }, 405, { allow: "GET, HEAD" }));
@@ -36,4 +39,30 @@ export function createRoutes({ metrics, isReady, policy, explain, now, onProblem
     return c.json({ error: "internal", hint: "see the log" }, 500);
   });
   return app;
+}
+
+function addDenials(app: Hono, sources: DenialSources, isReady: () => boolean, keepAliveMs: number): void {
+  const streams = createDenialStreams({ denials: sources.denials, isOver: () => !isReady(), keepAliveMs });
+  app.get("/api/denials", (c) => reply(c, answerDenials(sources, queryOf(c))));
+  app.get("/api/denials/stream", (c) => {
+    const stream = streams.open();
+    if (stream === undefined) {
+      return c.json({ error: "unavailable", hint: "the proxy drains, or too many read the stream" }, 503);
+    }
+    return c.body(stream, 200, { "content-type": "text/event-stream" });
+  });
+  app.get("/api/denials/:id", async (c) => reply(c, await answerDenial(sources, c.req.param("id"), queryOf(c))));
+  app.get("/api/why", async (c) => reply(c, await answerWhy(sources, queryOf(c))));
+  app.get("/api/allow", async (c) => reply(c, await answerAllow(sources, queryOf(c))));
+  app.get("/api/top", (c) => reply(c, answerTop(sources, queryOf(c))));
+  app.get("/api/explain", (c) => reply(c, answerExplain(sources, queryOf(c))));
+}
+
+/** Text for whoever asks for nothing else, as the command line does. */
+function reply(c: Context, { status, body, text }: ApiAnswer): Response {
+  return text !== undefined && c.req.header("accept") === "text/plain" ? c.text(text, status) : c.json(body, status);
+}
+
+function queryOf(c: Context): URLSearchParams {
+  return new URL(c.req.url).searchParams;
 }

@@ -54,7 +54,7 @@ const securityHeaders: Readonly<Record<string, string>> = {
 /** Never sends CORS fields: no page of another origin is to read anything here. */
 export function createAdmin(options: AdminOptions): Admin {
   const { address, names, token, onProblem, limits = defaultLimits } = options;
-  const answer = getRequestListener(createRoutes(options).fetch, {
+  const answer = getRequestListener(createRoutes(options, limits.idleTimeoutMs / 2).fetch, {
     overrideGlobalObjects: false,
     errorHandler: () =>
       Response.json({ error: "bad_request", hint: "the request target is malformed" }, { status: 400 }),

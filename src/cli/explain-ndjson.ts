@@ -3,8 +3,8 @@ import { isUtf8 } from "node:buffer";
 import type { Readable } from "node:stream";
 import type { Ruleset } from "../policy/ruleset.ts";
 import { tryRequest } from "../policy/trial.ts";
-import { answerFields } from "./explain-answer.ts";
-import { createRequestReader } from "./explain-request.ts";
+import { answerFields } from "../review/explanation-fields.ts";
+import { createRequestReader } from "../config/read-request.ts";
 
 /** Where the answers go. */
 export type AnswerSink = {

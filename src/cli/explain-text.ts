@@ -1,13 +1,13 @@
 /** One explained request, for a person: the verdict first, then who decided, who lost, and what would have to change. */
 import type { CompiledRule } from "../policy/compiled-rule.ts";
-import { type CoveringRule, audienceNames, decidingPattern, decidingRule } from "../review/covering.ts";
+import { decidingPattern, decidingRule } from "../review/covering.ts";
 import { expectationOf, explainDenial, tlsName } from "../policy/explain.ts";
 import type { Remedy } from "../review/remedy-rule.ts";
-import type { Ruleset } from "../policy/ruleset.ts";
 import type { TrialAnswer } from "../policy/trial.ts";
 import { rowOfReason } from "../wire/refusal.ts";
 import { alerts } from "../wire/tls-alert.ts";
-import { type Explanation, type PlaceText, groupNames } from "./explanation.ts";
+import { type Explanation, type PlaceText, groupNames } from "../review/explanation.ts";
+import { fateText } from "../review/explanation-fields.ts";
 import { table } from "./terminal.ts";
 
 /** Several lines, with newlines. */
@@ -33,31 +33,6 @@ export function explanationText(explanation: Explanation): string {
   ]
     .join("")
     .replace(control, "\ufffd");
-}
-
-/** Why a covering rule decides, or does not. */
-export function fateText(ruleset: Ruleset, { rule, fate }: CoveringRule, decider: CompiledRule | undefined): string {
-  switch (fate) {
-    case "decides":
-      return "decides";
-    case "carries":
-      return "lets it pass, since the rule that decides only reports";
-    case "same_pattern":
-      if (decider?.deny === true) return "lost: of the same pattern, a deny wins";
-      return (decider?.index ?? 0) < rule.index
-        ? "lost: same pattern, later in order"
-        : "lost: same pattern, but no endpoint for this";
-    case "less_specific":
-      return "lost: less specific";
-    case "site_deny":
-      return `lost: a site file's deny beats it${decider === undefined ? "" : ` (${decider.fullId})`}`;
-    case "expired":
-      return `lost: expired, its last day was ${new Date(rule.expiresAt - 1).toISOString().slice(0, 10)}`;
-    case "other_clients": {
-      const names = audienceNames(ruleset, rule) ?? [];
-      return names.length === 0 ? "lost: left out where its pack is used" : `lost: only for ${names.join(", ")}`;
-    }
-  }
 }
 
 /** What a file or a request says must not steer the terminal that shows it. */

@@ -1,12 +1,13 @@
 /** `sallyport explain`: what the policy makes of one request, and why; or with `--ndjson` of a stream of them. */
 import { type Command, Option } from "commander";
-import { explanationFields } from "./explain-answer.ts";
+import { explanationFields } from "../review/explanation-fields.ts";
 import { answerLines } from "./explain-ndjson.ts";
 import { type RequestLine, readRequestLine } from "./explain-request-line.ts";
-import { type RequestWords, createRequestReader } from "./explain-request.ts";
+import { type RequestWords, createRequestReader } from "../config/read-request.ts";
 import { explanationText } from "./explain-text.ts";
-import { explainRequest, placesFrom } from "./explanation.ts";
+import { explainRequest } from "../review/explanation.ts";
 import type { ExitCode, Io } from "./io.ts";
+import { placesFrom } from "./places.ts";
 import { type SourceOptions, loadSources } from "./sources.ts";
 import { sayError, sayHint } from "./terminal.ts";
 

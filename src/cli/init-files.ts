@@ -32,7 +32,7 @@ policy: [policies/site.yaml]
 # connect_to: []                        # "HOST:PORT:ADDRESS:PORT", as curl --connect-to
 # limits: { connections: 20000, per_client: 1000, head: 32KiB, hello: 64KiB, dial_timeout: 10s, drain_timeout: 30s }
 # log: { level: info, allowed: true, paths: false, file: "-" }     # one line of JSON for each exchange
-# denials: { explain: full }            # full | id | none: how much a refusal says
+# denials: { explain: full, top: 20 }   # full | id | none: how much a refusal says; hosts that a metric names, 0 is off
 `;
 }
 

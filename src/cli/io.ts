@@ -16,6 +16,8 @@ export type Io = {
   /** Paths in messages stay as they were given; this is what they are relative to. */
   readonly cwd: string;
   readonly disk: Disk;
+  /** A file as a stream; what is wrong with it is an error of the stream. */
+  readonly openRead: (path: string) => Readable;
   /** Creates a file; false where there is one already. Throws like `fs`. */
   readonly createFile: (path: string, text: string) => boolean;
   readonly fileExists: (path: string) => boolean;
@@ -29,6 +31,8 @@ export type Io = {
   readonly program: string;
   readonly version: string;
   readonly nodeVersion: string;
+  /** How many files this process may have open at a time; undefined where that is unlimited or unknown. */
+  readonly openFiles: () => number | undefined;
 };
 
 /** 0 fine or allowed, 1 denied or problems found, 2 usage, 3 invalid file or failed policy test (interface.md). */

@@ -2,11 +2,13 @@
 import { Command, CommanderError, Option } from "commander";
 import { runCerts } from "./certs.ts";
 import { configureCheck } from "./check.ts";
+import { configureAllow, configureWhy } from "./denial-question.ts";
 import { configureDiff } from "./diff.ts";
 import { configureExplain } from "./explain.ts";
 import { configureInit } from "./init.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { configurePacks } from "./packs.ts";
+import { configureReadiness } from "./readiness.ts";
 import { configureSchema } from "./schema.ts";
 import { runServe } from "./serve.ts";
 import type { SourceOptions } from "./sources.ts";
@@ -68,6 +70,17 @@ function createProgram(io: Io, done: (code: ExitCode) => void): Command {
   );
   configureDiff(command(program, "diff", "say what a new policy would decide otherwise than an old one"), io, done);
   configureExplain(command(program, "explain", "say what the policy makes of a request, and why"), io, done);
+  configureWhy(
+    command(program, "why", "say what was denied, to whom, how often, and which rule came closest"),
+    io,
+    done,
+  );
+  configureAllow(command(program, "allow", "print the narrowest rule that would allow what was denied"), io, done);
+  configureReadiness(
+    command(program, "readiness", "say from the log whether report mode can be switched to enforce"),
+    io,
+    done,
+  );
   configurePacks(command(program, "packs", "list the vendor packs, with the day their documents were read"), io, done);
   configureSchema(command(program, "schema", "print the JSON Schema of a file"), io, done);
 

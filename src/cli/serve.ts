@@ -1,34 +1,45 @@
 /** `sallyport serve`: runs the proxy until it is told to stop, and says what to try next. */
+import { availableParallelism } from "node:os";
+import { recordDisk } from "../config/recorded-disk.ts";
 import type { Settings } from "../config/settings.ts";
+import { type ConnectionSlots, openFilesFor, shareOpenFiles } from "../ingress/connection-slots.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import { tryRequest, unsaid } from "../policy/trial.ts";
 import { type Bound, type Proxy, createProxy } from "../proxy.ts";
+import { createWorkers } from "../workers/primary.ts";
 import type { ExitCode, Io } from "./io.ts";
+import { createPackOffers } from "./pack-offers.ts";
 import { type SourceOptions, loadSources } from "./sources.ts";
-import { sayError, sayHint, sayProblems, sayWarning } from "./terminal.ts";
+import { counted, sayError, sayHint, sayProblems, sayWarning } from "./terminal.ts";
 
-const hostsFile = "/etc/hosts";
+export const hostsFile = "/etc/hosts";
 
 /** Resolves when the proxy has stopped. */
 export async function runServe(options: SourceOptions, io: Io): Promise<ExitCode> {
-  const sources = loadSources(options, io, "start");
+  const { disk, recording } = recordDisk(io.disk);
+  const sources = loadSources(options, { ...io, disk }, "start");
   if (sources.kind === "failed") return sources.exit;
   const { settings, ruleset, notices } = sources;
   sayProblems(
     io,
     notices.filter((notice) => notice.severity === "warning"),
   );
+  const workers = settings.workers === "auto" ? availableParallelism() : settings.workers;
+  const slots = slotsOf(settings, workers, io);
+  sayConnections(io, settings, slots, workers);
   let proxy: Proxy;
   let bound: Bound;
   try {
-    proxy = createProxy({ settings, ruleset, version: io.version, nodeVersion: io.nodeVersion, hostsFile });
+    const offerPacks = createPackOffers(io);
+    const made = { settings, ruleset, slots, offerPacks, version: io.version, nodeVersion: io.nodeVersion, hostsFile };
+    proxy = workers === 1 ? createProxy(made) : createWorkers({ ...made, workers, sources: { options, recording } });
     bound = await proxy.start();
   } catch (error) {
     sayError(io, startFailure(error));
     return 1;
   }
   // With --json the start line of the log says it all, to a program.
-  if (options.json !== true) sayStarted(io, sources.isDefault, settings, ruleset, bound);
+  if (options.json !== true) sayStarted(io, sources.isDefault, settings, ruleset, bound, workers);
   await untilStopped(io, proxy);
   return 0;
 }
@@ -57,13 +68,41 @@ function untilStopped(io: Io, proxy: Proxy): Promise<void> {
   });
 }
 
-function sayStarted(io: Io, isDefault: boolean, settings: Settings, ruleset: Ruleset, bound: Bound): void {
+/** Every worker has files of its own. */
+function slotsOf({ limits }: Settings, workers: number, io: Io): ConnectionSlots {
+  const slots = shareOpenFiles(limits.connections, io.openFiles());
+  return { ...slots, connections: Math.min(limits.connections, workers * slots.connections) };
+}
+
+/** Also with --json: who reads the log alone finds the number in its start line. */
+function sayConnections(io: Io, { limits }: Settings, { connections }: ConnectionSlots, workers: number): void {
+  if (connections === limits.connections) return;
+  const openFiles = String(io.openFiles());
+  sayWarning(
+    io,
+    `${workers === 1 ? "this process" : `each of ${workers} workers`} may open ${openFiles} files: ${counted(connections, "connection")} at a time are served, not the ${limits.connections} of limits.connections, and others get a 503`,
+  );
+  sayHint(
+    io,
+    `${openFilesFor(Math.ceil(limits.connections / workers))} open files would do (LimitNOFILE= of the service, or ulimit -n); or set limits.connections to ${connections}`,
+  );
+}
+
+function sayStarted(
+  io: Io,
+  isDefault: boolean,
+  settings: Settings,
+  ruleset: Ruleset,
+  bound: Bound,
+  workers: number,
+): void {
   const packs = ruleset.files.filter((file) => file.kind === "pack").map((file) => file.name);
   const sites = ruleset.files.filter((file) => file.kind === "site").map((file) => file.name);
   const [proxy = ""] = bound.listeners;
   const allowed = exampleAllowed(ruleset);
   const lines = [
     `sallyport ${io.version} listens on ${bound.listeners.join(", ")}; metrics and health on http://${bound.admin}`,
+    ...(workers === 1 ? [] : [`workers: ${workers}`]),
     `policy: ${sites.join(", ")}, ${ruleset.rules.length} rules, hash ${ruleset.hash}`,
     `packs: ${packs.length === 0 ? "none" : packs.join(", ")}`,
     "",

@@ -20,6 +20,7 @@ export const defaultSettings: Settings = {
   listen: [{ kind: "proxy", address: { host: "127.0.0.1", port: 3128 }, clients: null }],
   admin: { address: { host: "127.0.0.1", port: 9180 }, names: [], token: undefined },
   policy: [],
+  workers: 1,
   via: "auto",
   dns: { servers: [], hosts: [], timeoutMs: 5000, negativeTtlMs: 5000 },
   connectTo: [],
@@ -38,7 +39,7 @@ export const defaultSettings: Settings = {
     drainTimeoutMs: 30_000,
   },
   log: { level: "info", allowed: true, paths: false, file: "-" },
-  denials: { explain: "full" },
+  denials: { explain: "full", top: 20 },
 };
 
 export type SettingsReading = {
@@ -85,6 +86,7 @@ function readAll(context: Context, raw: RawSettings): SettingsReading {
     listen: listen.length === 0 ? defaults.listen : listen,
     admin,
     policy,
+    workers: raw.workers ?? defaults.workers,
     via: raw.via ?? defaults.via,
     dns: {
       servers: (raw.dns?.servers ?? []).flatMap((text, i) =>
@@ -103,7 +105,10 @@ function readAll(context: Context, raw: RawSettings): SettingsReading {
       paths: raw.log?.paths ?? defaults.log.paths,
       file: raw.log?.file === undefined ? defaults.log.file : logFile(path, raw.log.file),
     },
-    denials: { explain: raw.denials?.explain ?? defaults.denials.explain },
+    denials: {
+      explain: raw.denials?.explain ?? defaults.denials.explain,
+      top: raw.denials?.top ?? defaults.denials.top,
+    },
   };
   return { settings, groupReferences: referencesOf(context, raw) };
 }

@@ -21,6 +21,9 @@ const listener = {
   clients: z.array(words(64)).min(1).optional().meta({ description: "Groups that are admitted; everyone without it." }),
 };
 
+/** More than any machine has use for; the rest are typing errors. */
+const maxWorkers = 256;
+
 const limits = z.strictObject({
   connections: z.int().min(1).max(1_000_000).optional().meta({ description: "Client connections at a time: 20000." }),
   per_client: z
@@ -55,9 +58,9 @@ const optionalShape = {
     .meta({ description: "Metrics, health and the API; 127.0.0.1:9180." }),
   policy: z.array(words(1024)).min(1).optional().meta({ description: "Site policies, in their order." }),
   workers: z
-    .literal(1, { error: "is not in this version yet: only 1 is" })
+    .union([z.int().min(1).max(maxWorkers), z.literal("auto")])
     .optional()
-    .meta({ description: "Processes; 1 in this version." }),
+    .meta({ description: "Processes that share the listeners: 1. auto is one per core." }),
   via: form("pseudonym").optional().meta({ description: "Pseudonym in Via; auto is unique to the running instance." }),
   dns: z
     .strictObject({
@@ -102,7 +105,12 @@ const optionalShape = {
   denials: z
     .strictObject({
       explain: z.enum(["full", "id", "none"]).optional().meta({ description: "How much a refusal says." }),
-      top: z.literal(0, { error: "is not in this version yet: only 0 is, which turns top_denials off" }).optional(),
+      top: z
+        .int()
+        .min(0)
+        .max(100)
+        .optional()
+        .meta({ description: "Slots of the metric top_denials, which names hosts: 20; 0 is off." }),
     })
     .optional(),
   pac: z

@@ -58,6 +58,8 @@ export type Settings = {
   readonly admin: AdminSettings;
   /** Paths of site policies, to be opened from the working directory; empty is the policy that ships with the program. */
   readonly policy: readonly string[];
+  /** Processes that share the listeners; `auto` is one per core. */
+  readonly workers: number | "auto";
   /** `auto`, or the pseudonym. */
   readonly via: string;
   readonly dns: {
@@ -78,5 +80,10 @@ export type Settings = {
     /** Path to be opened from the working directory, or `-` for standard output. */
     readonly file: string;
   };
-  readonly denials: { readonly explain: "full" | "id" | "none" };
+  readonly denials: {
+    /** How much a refusal says. */
+    readonly explain: "full" | "id" | "none";
+    /** Slots of `sallyport_top_denials`; 0 is off. */
+    readonly top: number;
+  };
 };

@@ -4,6 +4,7 @@ import type { FindOwnListener } from "../egress/own-listeners.ts";
 import type { Resolver } from "../egress/resolver.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import type { AccessLog } from "../record/access-log.ts";
+import type { DenialSighting } from "../record/denial-sighting.ts";
 import type { Metrics } from "../record/metrics.ts";
 
 export type IngressContext = {
@@ -16,6 +17,8 @@ export type IngressContext = {
   readonly findOwnListener: FindOwnListener;
   readonly metrics: Metrics;
   readonly log: AccessLog;
+  /** Told of every denial, and of what report mode let pass, at the final verdict. */
+  readonly onDenial: (sighting: DenialSighting) => void;
   /** Wall clock, ms since the epoch. */
   readonly now: () => number;
   /** True once a drain has begun: nothing new is accepted. */

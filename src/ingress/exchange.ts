@@ -5,6 +5,7 @@ import { groupName } from "../identity/groups.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import type { Denial, DenialReason, Verdict } from "../policy/verdict.ts";
 import { denialId } from "../record/denial-id.ts";
+import { sightingOf } from "../record/denial-sighting.ts";
 import type { ClosedBy, Exchange } from "../record/event.ts";
 import type { Outcome } from "../wire/refusal.ts";
 import { type Connection, clientOf } from "./connection.ts";
@@ -96,6 +97,8 @@ export function openExchange(
     if (concluded) return;
     concluded = true;
     context.metrics.recordDecision(event);
+    const sighting = sightingOf(event, context.now());
+    if (sighting !== undefined) context.onDenial(sighting);
   };
   const end = (outcome: Outcome | undefined, closedBy: ClosedBy | undefined): void => {
     if (ended) return;

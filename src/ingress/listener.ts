@@ -8,7 +8,7 @@ import type { Malformation } from "../wire/refusal.ts";
 import { type RequestHead, readHead } from "../wire/request-head.ts";
 import { handleConnect } from "./connect.ts";
 import { type Connection, clientOf, createConnection, takeTurn } from "./connection.ts";
-import { type ConnectionCounts, createConnectionCounts } from "./connection-counts.ts";
+import type { ConnectionCounts } from "./connection-counts.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
 import { refusalOfDenial, refusalOfMalformed, refuseSocket } from "./refuse.ts";
@@ -28,27 +28,23 @@ export type Listener = {
 const lateHeadCheckMs = 500;
 /** Finds peers that vanished without a word, so that their tunnels end before the idle deadline. */
 const tcpKeepAliveMs = 60_000;
-/**
- * Refused connections that may linger at a time, of all clients and of one, so that they can be told why. They count in
- * no limit and live for seconds: what is beyond is reset, or a flood of them would take every file there is.
- */
-const maxRefused = 1024;
+/** Refused connections of one client that may linger at a time, so that it can be told why. */
 const maxRefusedOfClient = 64;
 /** Requests that may wait behind the one that is served; package managers send up to ten. */
 const maxPipelined = 100;
 
-/** Creates a listener of kind `proxy`. `counts` is shared by all listeners. */
+/** Creates a listener of kind `proxy`. `counts`, of those that are served, and `refused` are shared by all listeners. */
 export function createListener(
   context: IngressContext,
   settings: ListenerSettings,
   counts: ConnectionCounts,
+  refused: ConnectionCounts,
   forward: Forwarder,
 ): Listener {
   const { limits } = context.settings;
   const { host, port } = settings.address;
   const admits = settings.clients === null ? null : new Set(settings.clients);
   const connections = new WeakMap<Socket, Connection>();
-  const refused = createConnectionCounts(maxRefused);
   const sockets = new Set<Socket>();
   const tunnels = new Set<{ readonly close: (closedBy: ClosedBy) => void }>();
   let name = `${host}:${port}`;

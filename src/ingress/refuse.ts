@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { explainDenial } from "../policy/explain.ts";
-import type { Denial, DenialReason } from "../policy/verdict.ts";
+import type { Denial } from "../policy/verdict.ts";
 import type { Exchange } from "../record/event.ts";
 import { fieldValues } from "../wire/fields.ts";
 import {
@@ -23,7 +23,7 @@ import { endAndLinger } from "./linger.ts";
 /** The refusal of a denial that `exchange` has noted. */
 export function refusalOfDenial(denial: Denial, exchange: Exchange): Refusal {
   const id = exchange.denial ?? "";
-  const lines = [`Denied: ${describe(exchange)}.`, ...explainDenial(denial), ...hint(exchange, denial.reason)];
+  const lines = [`Denied: ${describe(exchange)}.`, ...explainDenial(denial), ...hint(exchange)];
   return refuseDenial(denial.reason, id, lines);
 }
 
@@ -82,15 +82,7 @@ function requestLine({ kind, method, host, port, path }: Exchange): string {
   return `${method} ${target}`;
 }
 
-/** What to type to see more: the same request, in words of a shell. */
-function hint(exchange: Exchange, reason: DenialReason): readonly string[] {
-  // Who was refused for another Host, or for no request at all, would be shown another verdict.
-  if (exchange.method === "" || exchange.host === "" || reason === "host_mismatch") return [];
-  const range = exchange.range === undefined ? "" : ` --range ${shellWord(exchange.range)}`;
-  return [`sallyport explain ${shellWord(requestLine(exchange))}${range} --client ${exchange.clientAddress}`];
-}
-
-/** In double quotes, which people expect, unless a shell would find something in them; then in single ones. */
-function shellWord(text: string): string {
-  return /["$`\\!]/.test(text) ? `'${text.replaceAll("'", "'\\''")}'` : `"${text}"`;
+/** What to type to see more. */
+function hint({ denial }: Exchange): readonly string[] {
+  return denial === undefined ? [] : [`sallyport why ${denial}`];
 }

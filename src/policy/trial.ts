@@ -29,6 +29,8 @@ export type TrialRequest = {
   readonly host: string | undefined;
   /** Range field. */
   readonly range: string | undefined;
+  /** A GET that asks to become a WebSocket. */
+  readonly websocket?: boolean;
   /** Null is a hello without SNI. */
   readonly sni: string | null | undefined;
   /** Highest version offered; null is bytes that are no TLS. */
@@ -96,7 +98,9 @@ export function tryRequest(ruleset: Ruleset, request: TrialRequest, nowMs: numbe
       port: target.port,
       hostAgrees,
       listenerAdmits: true,
-      http: isConnect ? undefined : { method: request.method, path: target.path, range, websocket: false },
+      http: isConnect
+        ? undefined
+        : { method: request.method, path: target.path, range, websocket: request.websocket ?? false },
     },
     time,
   );

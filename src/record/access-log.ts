@@ -14,6 +14,8 @@ export type AccessLogOptions = {
   readonly paths: boolean;
   /** A path, or `-` for standard output. */
   readonly file: string;
+  /** Other processes write to the same file. */
+  readonly isShared?: boolean;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Lines that could not be written, for `log_dropped_total`. */
@@ -45,8 +47,16 @@ const maxStack = 8_192;
 const ranks: Readonly<Record<LogLevel, number>> = { debug: 20, info: 30, warn: 40, error: 50 };
 
 /** Throws when the file cannot be opened. */
-export function createAccessLog({ level, allowed, paths, file, now, onDrop }: AccessLogOptions): AccessLog {
-  const sink = createLogSink({ file, onDrop });
+export function createAccessLog({
+  level,
+  allowed,
+  paths,
+  file,
+  isShared = false,
+  now,
+  onDrop,
+}: AccessLogOptions): AccessLog {
+  const sink = createLogSink({ file, isShared, onDrop });
   const clock = createTimestamps(now);
   const logger = createEventLogger(level, clock, sink.write);
   const lowest = ranks[level];

@@ -23,6 +23,8 @@ export type LogSinkOptions = {
   readonly onDrop: (lines: number) => void;
   /** Characters; all lines are ASCII, so this is bytes. */
   readonly maxBuffered?: number;
+  /** Other processes write to the same file or pipe: lines of theirs must not come between parts of ours. */
+  readonly isShared?: boolean;
   readonly closeTimeoutMs?: number;
 };
 
@@ -30,6 +32,8 @@ const defaultMaxBuffered = 4 * 1024 * 1024;
 const defaultCloseTimeoutMs = 2_000;
 const newline = 0x0a;
 const maxBatch = 64 * 1024;
+/** PIPE_BUF: what a pipe takes whole or not at all. Appending to a file does so at any length. */
+const maxAtomicBatch = 4096;
 /** A pipe that is full is soon read from; a disk that is full is not. */
 const retryFullPipeMs = 50;
 const retryErrorMs = 1_000;
@@ -39,7 +43,14 @@ const openFlags = constants.O_WRONLY | constants.O_APPEND | (constants.O_NONBLOC
 
 /** Throws when the file cannot be opened. Owns the file it opens; standard output is never closed. */
 export function createLogSink(options: LogSinkOptions): LogSink {
-  const { file, onDrop, maxBuffered = defaultMaxBuffered, closeTimeoutMs = defaultCloseTimeoutMs } = options;
+  const {
+    file,
+    onDrop,
+    maxBuffered = defaultMaxBuffered,
+    closeTimeoutMs = defaultCloseTimeoutMs,
+    isShared = false,
+  } = options;
+  const maxLength = isShared ? maxAtomicBatch : maxBatch;
   let fd = file === "-" ? openStandardOutput() : openSync(file, openFlags | constants.O_CREAT, fileMode);
   let lines: string[] = [];
   let linesLength = 0;
@@ -55,8 +66,12 @@ export function createLogSink(options: LogSinkOptions): LogSink {
   /** Lines are joined once, so that a failed write can be repeated from where it stopped. */
   function nextBatch(): Buffer | undefined {
     if (lines.length === 0) return undefined;
-    let count = 0;
-    for (let length = 0; count < lines.length && length < maxBatch; count++) length += lines[count]?.length ?? 0;
+    let count = 1;
+    let length = lines[0]?.length ?? 0;
+    for (; count < lines.length; count++) {
+      length += lines[count]?.length ?? 0;
+      if (length > maxLength) break;
+    }
     const bytes = Buffer.from(lines.slice(0, count).join(""), "latin1");
     lines = lines.slice(count);
     linesLength -= bytes.length;

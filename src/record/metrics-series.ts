@@ -23,9 +23,10 @@ import {
 import { createCounterTable, createNamedTable } from "./metrics-table.ts";
 
 export type Tables = ReturnType<typeof createTables>;
+export type Gauges = ReturnType<typeof createGauges>;
 
 /** Half of 500 series: every rule has one for `allow` and one for `deny`. */
-const maxNamedRules = 250;
+export const maxNamedRules = 250;
 
 /** What is counted while traffic flows. */
 export function createTables(registry: Registry) {
@@ -137,6 +138,30 @@ export function createGauges(registry: Registry) {
       ...first,
     }),
     policyRules: new Gauge({ name: "sallyport_policy_rules", help: "Rules in force.", ...first }),
+    ruleInfo: new Gauge({
+      name: "sallyport_rule_info",
+      help: "1 for each rule that has series of its own: where it stands, and whether it allows or denies.",
+      labelNames: ["rule", "file", "kind", "action"],
+      ...first,
+    }),
+    ruleExpiry: new Gauge({
+      name: "sallyport_rule_expiry_timestamp_seconds",
+      help: "When a rule with an end ceases to exist, in seconds since the epoch.",
+      labelNames: ["rule"],
+      ...first,
+    }),
+    limit: new Gauge({
+      name: "sallyport_limit",
+      help: "Limits in force on connections: of all clients, and of one client address.",
+      labelNames: ["limit"],
+      ...first,
+    }),
+    topDenials: new Gauge({
+      name: "sallyport_top_denials",
+      help: "Denials within the last hour, those of report mode among them, of the causes that are seen most.",
+      labelNames: ["host", "reason", "group", "id"],
+      registers,
+    }),
     lastReloadSuccessful: new Gauge({
       name: "sallyport_policy_last_reload_successful",
       help: "1 when the last load of the policy worked.",

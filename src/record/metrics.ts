@@ -1,7 +1,9 @@
 /** What Prometheus is told: counts of decisions, tunnels, bytes and faults, under labels that no client can grow. */
 import { Registry, collectDefaultMetrics } from "prom-client";
 import type { AddressClass } from "../names/address-class.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
 import type { Exchange } from "./event.ts";
+import type { TopSlot } from "./top-slots.ts";
 import {
   type DialResult,
   type DnsResult,
@@ -10,13 +12,18 @@ import {
   type SniResult,
   codeClasses,
 } from "./metrics-labels.ts";
-import { type Tables, createGauges, createTables } from "./metrics-series.ts";
+import { type MetricsSnapshot, totalsOf } from "./metrics-merge.ts";
+import { type Gauges, type Tables, createGauges, createTables, maxNamedRules } from "./metrics-series.ts";
 
 export type Metrics = {
   /** Rules that have series of their own, by full id, in order of precedence; call on every load. */
   readonly setRules: (fullIds: readonly string[]) => void;
   /** Groups that have series of their own; `_none` always has. Call on every load. */
   readonly setGroups: (names: readonly string[]) => void;
+  /** What queries join to the counts of rules, and when rules end. Rules in order of precedence; call on every load. */
+  readonly describeRules: (rules: readonly RuleFacts[]) => void;
+  /** Limits on connections as they are in force. Call once they are known. */
+  readonly setLimits: (limits: { readonly connections: number; readonly perClient: number }) => void;
   /** Counts the decision. Once an exchange, at its final verdict. */
   readonly recordDecision: (exchange: Exchange) => void;
   /** Counts what it came to: status, tunnel, bytes. Once an exchange, when it is over. */
@@ -35,13 +42,22 @@ export type Metrics = {
   /** A policy is in force from `atMs` (since the epoch) on: at start, and at every reload that worked. */
   readonly policyLoaded: (policy: { readonly hash: string; readonly rules: number; readonly atMs: number }) => void;
   readonly reload: (result: ReloadResult) => void;
+  /** Whom to name in `top_denials`, asked at each scrape; nobody until this is called. */
+  readonly setTopDenials: (slots: () => readonly TopSlot[]) => void;
   readonly logDropped: (lines: number) => void;
   readonly workerRestarted: () => void;
+  /** All metrics with their values, for `createMetricsMerge`. */
+  readonly snapshot: () => Promise<MetricsSnapshot>;
+  /** Only what grows: cheap enough for once a second. */
+  readonly totals: () => Promise<MetricsSnapshot>;
   /** All series in Prometheus's text format; askers at the same time share one answer. */
   readonly render: () => Promise<string>;
   /** The Content-Type of that text. */
   readonly contentType: string;
 };
+
+/** Of a rule, what may stand in a label or a value. */
+export type RuleFacts = Pick<CompiledRule, "fullId" | "fromSite" | "deny" | "expiresAt">;
 
 const sampledDecisions = 64;
 
@@ -53,10 +69,16 @@ export function createMetrics(build: { readonly version: string; readonly nodeVe
   gauges.build.set({ version: build.version, node: build.nodeVersion }, 1);
   collectDefaultMetrics({ register: registry });
   let decisions = 0;
+  let topSlots: () => readonly TopSlot[] = () => [];
   let rendering: Promise<string> | undefined;
   return {
     setRules: tables.ruleDecisions.setNames,
     setGroups: tables.groupDenials.setNames,
+    describeRules: (rules) => describeRules(gauges, rules),
+    setLimits({ connections, perClient }) {
+      gauges.limit.set({ limit: "connections" }, connections);
+      gauges.limit.set({ limit: "per_client" }, perClient);
+    },
     recordDecision({ verdict, reason, mode, rule, group }) {
       tables.decisions.add(1, verdict, reason, mode);
       if (rule !== undefined) tables.ruleDecisions.add(rule, verdict);
@@ -94,9 +116,19 @@ export function createMetrics(build: { readonly version: string; readonly nodeVe
       tables.reloads.add(1, result);
       gauges.lastReloadSuccessful.set(result === "success" ? 1 : 0);
     },
+    setTopDenials(slots) {
+      topSlots = slots;
+    },
     logDropped: (lines) => tables.logDropped.add(lines),
     workerRestarted: () => tables.workerRestarts.add(1),
+    snapshot() {
+      nameDenials(gauges, topSlots());
+      return registry.getMetricsAsJSON();
+    },
+    totals: () => totalsOf(registry),
     render() {
+      // Between two scrapes nobody asks who is named.
+      if (rendering === undefined) nameDenials(gauges, topSlots());
       rendering ??= registry.metrics().finally(() => {
         rendering = undefined;
       });
@@ -104,6 +136,26 @@ export function createMetrics(build: { readonly version: string; readonly nodeVe
     },
     contentType: registry.contentType,
   };
+}
+
+function nameDenials({ topDenials }: Gauges, slots: readonly TopSlot[]): void {
+  topDenials.reset();
+  for (const { count, host, reason, group, id } of slots) topDenials.set({ host, reason, group, id }, count);
+}
+
+/** As many rules as have counts of their own; of those with an end, the ones that end first. */
+function describeRules(gauges: Gauges, rules: readonly RuleFacts[]): void {
+  gauges.ruleInfo.reset();
+  for (const { fullId, fromSite, deny } of rules.slice(0, maxNamedRules)) {
+    const file = fullId.slice(0, fullId.indexOf("/"));
+    const labels = { rule: fullId, file, kind: fromSite ? "site" : "pack", action: deny ? "deny" : "allow" };
+    gauges.ruleInfo.set(labels, 1);
+  }
+  gauges.ruleExpiry.reset();
+  const ending = rules.filter(({ expiresAt }) => Number.isFinite(expiresAt));
+  for (const { fullId, expiresAt } of ending.sort((a, b) => a.expiresAt - b.expiresAt).slice(0, maxNamedRules)) {
+    gauges.ruleExpiry.set({ rule: fullId }, expiresAt / 1000);
+  }
 }
 
 function recordRequest(tables: Tables, { method, status, rangeKind, verdict }: Exchange): void {

@@ -49,6 +49,7 @@ function findRemedies(ruleset: Ruleset, denied: DeniedRequest): readonly Found[]
       return exceptions(denied, target);
     case "scheme_mismatch":
     case "port_mismatch":
+      if (request.websocket === true) return [changeRule(denied, target, { websocket: "allow" })];
       return [...(rule?.endpoints ?? []).map((endpoint) => useEndpoint(endpoint, host)), besideRule(denied, target)];
     case "method_denied":
       return [

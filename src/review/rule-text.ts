@@ -49,7 +49,8 @@ function conditionsOf(rule: Rule, endpoints: readonly Endpoint[]): RuleChanges {
   };
 }
 
-const defaultMethods = "GET HEAD POST PUT PATCH DELETE OPTIONS";
+/** Of a rule that names none. */
+export const defaultMethods = "GET HEAD POST PUT PATCH DELETE OPTIONS";
 
 function fieldTexts(fields: RuleChanges): readonly string[] {
   const { hosts, addresses, expect, tlsMin, sni, ech, range, methods, paths, websocket, resolvesTo } = fields;
@@ -71,13 +72,13 @@ function fieldTexts(fields: RuleChanges): readonly string[] {
 }
 
 /** `http`, `https:8531`, `tcp:5721`. */
-function endpointText({ scheme, port }: Endpoint): string {
+export function endpointText({ scheme, port }: Endpoint): string {
   const implied = (scheme === "http" && port === 80) || (scheme === "https" && port === 443);
   return implied ? scheme : `${scheme}:${port}`;
 }
 
 /** Quoted where YAML would read something else, or the eye might. */
-function listText(items: readonly string[]): string {
+export function listText(items: readonly string[]): string {
   const isPlain = (item: string): boolean =>
     /^[A-Za-z][\w.-]*$/.test(item) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(item);
   return `[${items.map((item) => (isPlain(item) ? item : JSON.stringify(item))).join(", ")}]`;

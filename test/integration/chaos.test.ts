@@ -1,5 +1,5 @@
 /**
- * Each state of `connect.ts` and `request.ts`, and in each of them either end resets, ends or stalls, or the origin
+ * Each state of `connect.ts`, `request.ts` and `websocket.ts`, and in each of them either end resets, ends or stalls, or the origin
  * refuses. Every cell says what the client sees and what is on record; afterwards the process holds no file, socket,
  * timer or server more than at rest, counts no tunnel, and serves.
  *
@@ -43,14 +43,16 @@ type Expected = {
   /** Part of the log line; undefined where nothing was asked for. `outcome: undefined` is a good end, or a denial. */
   readonly line?: Readonly<Record<string, unknown>>;
   /** What is done behind the fault: it shows only then. */
-  readonly next?: (ends: Ends, host: string) => void;
+  readonly next?: (ends: Ends, host: string) => unknown;
   /** A deadline has to end it. */
   readonly deadline?: true;
 };
 
 type State = {
   /** The rule that the host is for. */
-  readonly zone: "tls" | "web" | "silent" | "denied";
+  readonly zone: "tls" | "web" | "socket" | "silent" | "denied";
+  /** It counts in `tunnels_active`: from the 200, or the 101, to the end. */
+  readonly isTunnel?: true;
   readonly enter: (proxy: Sallyport, host: string, origin: TcpOrigin) => Promise<Ends>;
   /** A string says why a fault cannot happen here. */
   readonly faults: Readonly<Record<Fault, Expected | string>>;
@@ -60,6 +62,16 @@ const clientLeft = { outcome: "client_aborted", closed_by: "client" };
 const originLeft = { outcome: "connection_terminated", closed_by: "upstream" };
 const idle = { outcome: "idle_timeout", closed_by: "idle" };
 const answer = Buffer.from(serverHello());
+/** The example of RFC 6455 section 1.3. */
+const handshakeKey = "dGhlIHNhbXBsZSBub25jZQ==";
+const switched = [
+  "HTTP/1.1 101 Switching Protocols",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+  "",
+  "",
+].join("\r\n");
 
 const sayHello = ({ client }: Ends, host: string): void => client.send(helloFor(host));
 const noOrigin = "no origin is known yet";
@@ -100,6 +112,7 @@ const states: Readonly<Record<string, State>> = {
   },
   "CONNECT, peeking": {
     zone: "tls",
+    isTunnel: true,
     enter: async (proxy, host, origin) => {
       const client = await ask(proxy, connectHead(host));
       expect((await client.readHead()).status).toBe(200);
@@ -117,6 +130,7 @@ const states: Readonly<Record<string, State>> = {
   },
   "CONNECT, vetting": {
     zone: "tls",
+    isTunnel: true,
     enter: async (proxy, host, origin) => {
       const client = await ask(proxy, connectHead(host), helloFor(host));
       expect((await client.readHead()).status).toBe(200);
@@ -141,6 +155,7 @@ const states: Readonly<Record<string, State>> = {
   },
   "CONNECT, spliced": {
     zone: "tls",
+    isTunnel: true,
     enter: async (proxy, host, origin) => {
       const client = await ask(proxy, connectHead(host), helloFor(host));
       expect((await client.readHead()).status).toBe(200);
@@ -287,6 +302,130 @@ const states: Readonly<Record<string, State>> = {
       "origin refuses": hasAccepted,
     },
   },
+  "WebSocket, reaching": {
+    zone: "silent",
+    enter: (proxy, host) => askForName(proxy, host, handshakeHead(host)),
+    faults: {
+      "client reset": { line: clientLeft, deadline: true },
+      "client FIN": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
+      "client stall": isItsTurn,
+      "origin reset": noOrigin,
+      "origin FIN": noOrigin,
+      "origin stall": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
+      "origin refuses": { client: 502, line: { outcome: "connection_refused", status: 502 }, deadline: true },
+    },
+  },
+  "WebSocket, asking": {
+    zone: "socket",
+    enter: async (proxy, host, origin) => {
+      // What is sent early is held, and never reaches an origin that does not switch.
+      const client = await ask(proxy, handshakeHead(host), Buffer.from("early"));
+      const server = await origin.recording(0);
+      await until(server, "\r\n\r\n");
+      expect(server.bytes().toString("latin1")).toMatch(/\r\n\r\n$/);
+      return { client, server };
+    },
+    faults: {
+      "client reset": { origin: "fin", line: clientLeft },
+      "client FIN": {
+        client: 504,
+        origin: "fin",
+        line: { outcome: "http_response_timeout", status: 504 },
+        deadline: true,
+      },
+      "client stall": isItsTurn,
+      "origin reset": { client: 502, line: { outcome: "connection_terminated", status: 502 } },
+      "origin FIN": { client: 502, origin: "fin", line: { outcome: "connection_terminated", status: 502 } },
+      "origin stall": {
+        client: 504,
+        origin: "fin",
+        line: { outcome: "http_response_timeout", status: 504 },
+        deadline: true,
+      },
+      "origin refuses": hasAccepted,
+    },
+  },
+  "WebSocket, answering without a switch": {
+    zone: "socket",
+    enter: async (proxy, host, origin) => {
+      const client = await ask(proxy, handshakeHead(host));
+      const server = await origin.recording(0);
+      await until(server, "\r\n\r\n");
+      server.socket.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 8\r\n\r\nhalf");
+      expect((await client.readHead()).status).toBe(403);
+      await client.readBytes(4);
+      return { client, server };
+    },
+    faults: {
+      "client reset": { origin: "fin", line: clientLeft },
+      "client FIN": { client: "reset", origin: "fin", line: idle, deadline: true },
+      "client stall": isItsTurn,
+      "origin reset": {
+        client: "reset",
+        line: { outcome: "http_response_incomplete", closed_by: "upstream", bytes_down: 4 },
+      },
+      "origin FIN": {
+        client: "reset",
+        origin: "fin",
+        line: { outcome: "http_response_incomplete", closed_by: "upstream", bytes_down: 4 },
+      },
+      "origin stall": { client: "reset", origin: "fin", line: idle, deadline: true },
+      "origin refuses": hasAccepted,
+    },
+  },
+  "WebSocket, spliced": {
+    zone: "socket",
+    isTunnel: true,
+    enter: async (proxy, host, origin) => {
+      const client = await ask(proxy, handshakeHead(host), Buffer.from("early"));
+      const server = await origin.recording(0);
+      await until(server, "\r\n\r\n");
+      server.socket.write(switched);
+      expect((await client.readHead()).status).toBe(101);
+      await until(server, "early");
+      return { client, server };
+    },
+    faults: {
+      "client reset": { origin: "reset", line: { ...clientLeft, status: 101 } },
+      "client FIN": { client: "fin", origin: "fin", line: { ...idle, status: 101 }, deadline: true },
+      "client stall": { client: "fin", origin: "fin", line: { ...idle, status: 101 }, deadline: true },
+      "origin reset": { client: "reset", line: { ...originLeft, status: 101 } },
+      "origin FIN": { client: "fin", origin: "fin", line: { ...idle, status: 101 }, deadline: true },
+      "origin stall": { client: "fin", origin: "fin", line: { ...idle, status: 101 }, deadline: true },
+      "origin refuses": hasAccepted,
+    },
+  },
+  "WebSocket, spliced, and the other side ends too": {
+    zone: "socket",
+    isTunnel: true,
+    enter: async (proxy, host, origin) => {
+      const client = await ask(proxy, handshakeHead(host));
+      const server = await origin.recording(0);
+      await until(server, "\r\n\r\n");
+      server.socket.write(switched);
+      expect((await client.readHead()).status).toBe(101);
+      return { client, server };
+    },
+    faults: {
+      "client reset": "as above",
+      "client FIN": {
+        client: "fin",
+        origin: "fin",
+        line: { outcome: undefined, closed_by: "client", status: 101 },
+        next: ({ server }) => server?.socket.once("end", () => server.socket.end()),
+      },
+      "client stall": "as above",
+      "origin reset": "as above",
+      "origin FIN": {
+        client: "fin",
+        origin: "fin",
+        line: { outcome: undefined, closed_by: "upstream", status: 101 },
+        next: ({ client }) => void client.waitClose().then(() => client.end()),
+      },
+      "origin stall": "as above",
+      "origin refuses": hasAccepted,
+    },
+  },
   "a connection kept for the next request": {
     zone: "web",
     enter: async (proxy, host, origin) => {
@@ -323,7 +462,7 @@ const cells: readonly Cell[] = Object.entries(states).flatMap(([name, state], ro
   Object.entries(state.faults).flatMap(([fault, expected], column): Cell[] => {
     if (typeof expected === "string") return [];
     // Who refuses is known by address: nothing is to be looked up.
-    const zone = fault === "origin refuses" ? "web" : state.zone;
+    const zone = fault !== "origin refuses" ? state.zone : name.startsWith("WebSocket") ? "socket" : "web";
     const sentence = `${name}: ${fault}`;
     return [{ sentence, state, fault: fault as Fault, expected, host: `c${row}-${column}.${zone}.example.com` }];
   }),
@@ -358,7 +497,10 @@ describe("what ends at once", () => {
   afterAll(async () => expect(await proxy.stop()).toBe(0));
 
   test.each(here)("$sentence", async (cell) => {
-    const ends = await play(proxy, cell);
+    const { isTunnel = false } = cell.state;
+    const ends = await play(proxy, cell, async () => {
+      expect(await metricAlone(proxy, "sallyport_tunnels_active")).toBe(isTunnel ? 1 : 0);
+    });
     await expectAtRest(proxy, atRest);
     ends.client.close();
     await expectServing(proxy);
@@ -466,7 +608,14 @@ function start(here: readonly Cell[], deadline: string): Promise<Sallyport> {
   const rules = [
     { id: "tls", hosts: ["*.tls.example.com", "good.example.com"], expect: "https", idle_timeout: deadline },
     { id: "web", hosts: ["*.web.example.com"], expect: ["http", "https"], methods: ["GET", "POST"] },
-    { id: "silent", hosts: ["*.silent.example.com"], expect: ["http", "https"] },
+    {
+      id: "socket",
+      hosts: ["*.socket.example.com"],
+      expect: "http",
+      websocket: "allow",
+      idle_timeout: deadline,
+    },
+    { id: "silent", hosts: ["*.silent.example.com"], expect: ["http", "https"], websocket: "allow" },
   ];
   return startSallyport({
     policy: { rules },
@@ -513,11 +662,12 @@ async function expectAtRest(proxy: Sallyport, atRest: OpenResources): Promise<vo
 }
 
 /** Brings an exchange into the state, lets the fault happen, and expects what follows. No end is closed here but by the fault. */
-async function play(proxy: Sallyport, cell: Cell): Promise<Ends> {
+async function play(proxy: Sallyport, cell: Cell, before = (): Promise<void> => Promise.resolve()): Promise<Ends> {
   const { state, fault, expected, host } = cell;
   const origin = origins.get(cell)!;
   if (fault === "origin refuses") await origin.close();
   const ends = await state.enter(proxy, host, origin);
+  await before();
   const { client, server } = ends;
   const atOrigin = server === undefined ? undefined : endOf(server);
   switch (fault) {
@@ -543,7 +693,8 @@ async function play(proxy: Sallyport, cell: Cell): Promise<Ends> {
   else if (expected.client !== undefined) expect(await client.waitClose()).toBe(expected.client);
   if (expected.origin !== undefined) expect(await atOrigin).toBe(expected.origin);
   if (expected.line !== undefined) {
-    expect(await proxy.logged((line) => line["host"] === host, 15_000)).toMatchObject(expected.line);
+    const line = await proxy.logged((one) => one["host"] === host, 15_000);
+    expect({ outcome: undefined, ...line }).toMatchObject({ outcome: undefined, ...expected.line });
   }
   return ends;
 }
@@ -582,4 +733,15 @@ function connectHead(host: string): string {
 
 function requestHead(host: string, method = "GET", ...fields: readonly string[]): string {
   return [`${method} http://${host}/ HTTP/1.1`, `Host: ${host}`, ...fields, "", ""].join("\r\n");
+}
+
+function handshakeHead(host: string): string {
+  return requestHead(
+    host,
+    "GET",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    `Sec-WebSocket-Key: ${handshakeKey}`,
+    "Sec-WebSocket-Version: 13",
+  );
 }

@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, type Socket, connect, createServer } from "node:net";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { helloFor, serverHello } from "../support/hello.ts";
 import { connectRaw } from "../support/raw-http.ts";
 import { startSallyport } from "../support/sallyport.ts";
@@ -15,64 +15,67 @@ const digest = sha256(payload);
 const half = payload.length / 2;
 const smallAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-test("no download is broken, no answer is cut short, and what is new is refused", { timeout: 60_000 }, async () => {
-  let proceed = (): void => {};
-  /** The origin holds the second halves back until the drain has begun. */
-  const goOn = new Promise<void>((fulfil) => (proceed = fulfil));
-  const origin = createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on("error", () => socket.destroy());
-    socket.once("data", (first: Buffer) => {
-      if (first.includes("/small")) return socket.end(smallAnswer);
-      socket.write(first[0] === 22 ? serverHello() : `HTTP/1.1 200 OK\r\nContent-Length: ${payload.length}\r\n\r\n`);
-      socket.write(payload.subarray(0, half));
-      void goOn.then(() => socket.end(payload.subarray(half)));
+describe.each([1, 2])("with workers: %i", (workers) => {
+  test("no download is broken, no answer is cut short, and what is new is refused", { timeout: 60_000 }, async () => {
+    let proceed = (): void => {};
+    /** The origin holds the second halves back until the drain has begun. */
+    const goOn = new Promise<void>((fulfil) => (proceed = fulfil));
+    const origin = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => socket.destroy());
+      socket.once("data", (first: Buffer) => {
+        if (first.includes("/small")) return socket.end(smallAnswer);
+        socket.write(first[0] === 22 ? serverHello() : `HTTP/1.1 200 OK\r\nContent-Length: ${payload.length}\r\n\r\n`);
+        socket.write(payload.subarray(0, half));
+        void goOn.then(() => socket.end(payload.subarray(half)));
+      });
     });
-  });
-  origin.listen(0, "127.0.0.1");
-  await once(origin, "listening");
-  const proxy = await startSallyport({
-    policy: {
-      rules: [
-        { id: "web", hosts: ["web.example.com"], expect: "http" },
-        { id: "tls", hosts: ["tls.example.com"], expect: "https" },
-      ],
-    },
-    settings: {
-      connect_to: [`*::127.0.0.1:${(origin.address() as AddressInfo).port}`],
-      limits: { drain_timeout: "45s" },
-    },
-  });
-  const exited = once(proxy.process, "close");
+    origin.listen(0, "127.0.0.1");
+    await once(origin, "listening");
+    const proxy = await startSallyport({
+      policy: {
+        rules: [
+          { id: "web", hosts: ["web.example.com"], expect: "http" },
+          { id: "tls", hosts: ["tls.example.com"], expect: "https" },
+        ],
+      },
+      settings: {
+        workers,
+        connect_to: [`*::127.0.0.1:${(origin.address() as AddressInfo).port}`],
+        limits: { drain_timeout: "45s" },
+      },
+    });
+    const exited = once(proxy.process, "close");
 
-  const get = "GET http://web.example.com/large HTTP/1.1\r\nHost: web.example.com\r\n\r\n";
-  const running = [
-    ...Array.from({ length: downloads }, () => download(proxy.port, Buffer.from(get))),
-    ...Array.from({ length: tunnels }, () => {
-      const head = Buffer.from("CONNECT tls.example.com:443 HTTP/1.1\r\nHost: tls.example.com:443\r\n\r\n");
-      return download(proxy.port, Buffer.concat([head, helloFor("tls.example.com")]), serverHello().length);
-    }),
-  ];
-  await Promise.all(running.map(({ halfway }) => halfway));
-  const hammering = Array.from({ length: hammers }, () => hammer(proxy.port));
-  await Promise.all(hammering.map(({ first }) => first));
+    const get = "GET http://web.example.com/large HTTP/1.1\r\nHost: web.example.com\r\n\r\n";
+    const running = [
+      ...Array.from({ length: downloads }, () => download(proxy.port, Buffer.from(get))),
+      ...Array.from({ length: tunnels }, () => {
+        const head = Buffer.from("CONNECT tls.example.com:443 HTTP/1.1\r\nHost: tls.example.com:443\r\n\r\n");
+        return download(proxy.port, Buffer.concat([head, helloFor("tls.example.com")]), serverHello().length);
+      }),
+    ];
+    await Promise.all(running.map(({ halfway }) => halfway));
+    const hammering = Array.from({ length: hammers }, () => hammer(proxy.port));
+    await Promise.all(hammering.map(({ first }) => first));
 
-  proxy.process.kill("SIGTERM");
-  await proxy.logged((line) => line["event"] === "drain");
-  // Those that ask again and again come to an end first: nothing new is taken on.
-  const hammered = await Promise.all(hammering.map(({ ended }) => ended));
-  expect(hammered.map(({ torn }) => torn)).toEqual(hammered.map(() => ""));
-  expect(hammered.every(({ answered }) => answered > 0)).toBe(true);
-  await expect(connectRaw(proxy.port)).rejects.toThrow(/ECONNREFUSED/);
-  expect(proxy.process.exitCode).toBeNull();
-  proceed();
-  const results = await Promise.all(running.map(({ body }) => body));
-  expect(results.map(sha256)).toEqual(results.map(() => digest));
-  expect(await exited).toEqual([0, null]);
-  const ends = proxy.log.filter((line) => line["event"] === "connect" || line["bytes_down"] === payload.length);
-  expect(ends).toHaveLength(downloads + tunnels);
-  expect(ends.filter((line) => line["outcome"] !== undefined || line["closed_by"] === "drain")).toEqual([]);
-  await proxy.stop();
-  origin.close();
+    proxy.process.kill("SIGTERM");
+    await proxy.logged((line) => line["event"] === "drain");
+    // Those that ask again and again come to an end first: nothing new is taken on.
+    const hammered = await Promise.all(hammering.map(({ ended }) => ended));
+    expect(hammered.map(({ torn }) => torn)).toEqual(hammered.map(() => ""));
+    expect(hammered.every(({ answered }) => answered > 0)).toBe(true);
+    await expect(connectRaw(proxy.port)).rejects.toThrow(/ECONNREFUSED/);
+    expect(proxy.process.exitCode).toBeNull();
+    proceed();
+    const results = await Promise.all(running.map(({ body }) => body));
+    expect(results.map(sha256)).toEqual(results.map(() => digest));
+    expect(await exited).toEqual([0, null]);
+    const ends = proxy.log.filter((line) => line["event"] === "connect" || line["bytes_down"] === payload.length);
+    expect(ends).toHaveLength(downloads + tunnels);
+    expect(ends.filter((line) => line["outcome"] !== undefined || line["closed_by"] === "drain")).toEqual([]);
+    await proxy.stop();
+    origin.close();
+  });
 });
 
 function sha256(bytes: Uint8Array): string {

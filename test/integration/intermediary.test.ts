@@ -1,8 +1,25 @@
 /**
- * What the RFCs ask of an intermediary, by the numbers of the list in the specification (intermediary.md): those about
- * HTTP/1.1 messages and semantics. The attacks that make them matter are in test/security/.
+ * What the RFCs ask of an intermediary, by the numbers of the list in the specification (intermediary.md). Two ask
+ * nothing of a proxy that keeps nothing: 50 (ranges of a cache) and 51 (invalidation). The attacks that make them matter
+ * are in test/security/.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  alpn,
+  bytes,
+  clientHello,
+  clientHelloMessage,
+  extension,
+  grease,
+  greaseValue,
+  helloFor,
+  record as tlsRecord,
+  records,
+  serverHello,
+  serverName,
+  serverNames,
+  supportedVersions,
+} from "../support/hello.ts";
 import {
   type PlainHttp,
   type Script,
@@ -15,10 +32,15 @@ import {
   requestFor,
   startPlainHttp,
 } from "../support/plain-http.ts";
+import { type Sallyport, startSallyport } from "../support/sallyport.ts";
+import { type TcpOrigin, startTcpOrigin } from "../support/tls-origin.ts";
+import { openTunnel, record, sendConnect, startHelloOrigin } from "../support/tunnel.ts";
 
 let plain: PlainHttp;
 beforeAll(async () => {
-  plain = await startPlainHttp({ settings: { via: "duty", limits: { response_head_timeout: "300ms" } } });
+  plain = await startPlainHttp({
+    settings: { via: "duty", limits: { response_head_timeout: "300ms", keepalive_timeout: "1s" } },
+  });
 });
 afterAll(() => plain.stop());
 
@@ -193,6 +215,16 @@ describe("RFC 9112, messages", () => {
     const bodies = [await readBody(client, await client.readHead()), await readBody(client, await client.readHead())];
     expect(bodies).toEqual(["ok", "2!"]);
   });
+  test("27. a connection may close at any time: an origin's end costs the client nothing, and an idle client's is closed", async () => {
+    const client = await plain.connect();
+    for (let i = 0; i < 2; i++) {
+      client.send(requestFor("/"));
+      expect(await readBody(client, await client.readHead())).toBe("ok");
+    }
+    // The origin has closed both of its connections; nobody reuses them, and nobody asks again.
+    expect(await client.waitClose()).toBe("fin");
+    expect(client.pending().length).toBe(0);
+  });
   test("28. Connection: close is honoured and sent", async () => {
     const client = await plain.connect();
     client.send(requestFor("/", ["Connection: close"]));
@@ -200,6 +232,18 @@ describe("RFC 9112, messages", () => {
     expect((await client.readAll()).toString()).toBe("ok");
     expect(headsAt(plain.origin).at(-1)).toContain("Connection: close\r\n");
   });
+});
+
+test("29. RFC 9112, 11: nothing splits a request or an answer, all is written anew", async () => {
+  const split = "a\r\n\r\nGET /split HTTP/1.1\r\nHost: evil";
+  await expectRefused(plain, requestFor(`/${split}`), { status: 505, reason: "bad_request" });
+  const index = plain.origin.connections();
+  await exchange(plain, requestFor(`/${encodeURIComponent(split)}`, ["x-odd:\t spaced \t"]));
+  expect(headsAt(plain.origin)[index]).toMatch(/^GET \/a%0D%0A%0D%0AGET\S* HTTP\/1\.1\r\n/);
+  expect(headsAt(plain.origin)[index]).toContain("\r\nx-odd: spaced\r\n");
+  const path = script("HTTP/1.1   200 OK\r\nContent-Length: 2\r\n\r\nok");
+  expect((await exchange(plain, requestFor(path))).head.raw).toMatch(/^HTTP\/1\.1 (200 OK|502 \S.*)\r\n/);
+  expect(plain.origin.connections()).toBe(index + 2);
 });
 
 describe("RFC 9110, semantics", () => {
@@ -364,6 +408,9 @@ describe("RFC 6455, WebSocket", () => {
     "Sec-WebSocket-Version: 13",
   ];
 
+  const switching =
+    "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
   test("52. CONNECT to an http endpoint is refused", async () => {
     const client = await plain.connect();
     client.send("CONNECT socket.example.com:80 HTTP/1.1\r\nHost: socket.example.com:80\r\n\r\n");
@@ -372,8 +419,6 @@ describe("RFC 6455, WebSocket", () => {
   });
   test("53. absolute form is refused where the rule does not say websocket, and tunnelled after a true 101 where it does", async () => {
     await expectRefused(plain, requestFor("/", upgrade), { status: 403, reason: "scheme_mismatch" });
-    const switching =
-      "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     const path = script(({ socket }) => {
       socket.write(switching);
       socket.on("data", (chunk) => socket.write(chunk));
@@ -384,11 +429,167 @@ describe("RFC 6455, WebSocket", () => {
     expect((await client.readHead()).status).toBe(101);
     client.send("ping");
     expect((await client.readBytes(4)).toString()).toBe("ping");
-    // 54. Both halves are closed together, and the gauge of tunnels counts it.
-    expect(await plain.sallyport.metric("sallyport_tunnels_active")).toBe(1);
     client.end();
     expect((await client.readAll()).length).toBe(0);
     await lineOf(plain, path);
-    expect(await plain.sallyport.metric("sallyport_tunnels_active")).toBe(0);
   });
+  test("54. both halves are closed together or by the idle deadline, and it counts as a tunnel and towards the limit", async () => {
+    const limited = await startPlainHttp({
+      settings: { limits: { per_client: 2 }, log: { paths: true } },
+      policy: {
+        rules: [{ id: "socket", hosts: ["a.test"], expect: "http", websocket: "allow", idle_timeout: "1s" }],
+      },
+    });
+    limited.scripts.set("/socket", ({ socket }) => {
+      socket.write(switching);
+      socket.on("end", () => socket.end());
+    });
+    const open = async () => {
+      const client = await limited.connect();
+      client.send(requestFor("/socket", upgrade, "GET", "a.test"));
+      return { client, status: (await client.readHead()).status };
+    };
+    try {
+      const ended = await open();
+      const silent = await open();
+      expect([ended.status, silent.status]).toEqual([101, 101]);
+      expect(await limited.sallyport.metric("sallyport_tunnels_active")).toBe(2);
+      expect((await open()).status).toBe(503);
+      ended.client.end();
+      expect(await ended.client.waitClose()).toBe("fin");
+      await limited.sallyport.logged((line) => line["path"] === "/socket" && line["closed_by"] === "client");
+      expect(await silent.client.waitClose()).toBe("fin");
+      silent.client.end();
+      await limited.sallyport.logged((line) => line["path"] === "/socket" && line["closed_by"] === "idle");
+      expect(await limited.sallyport.metric("sallyport_tunnels_active")).toBe(0);
+      expect((await open()).status).toBe(101);
+    } finally {
+      await limited.stop();
+    }
+  });
+});
+
+describe("RFC 9110, CONNECT, and what a tunnel owes to TLS", () => {
+  let origin: TcpOrigin;
+  let proxy: Sallyport;
+  beforeAll(async () => {
+    origin = await startHelloOrigin();
+    proxy = await startSallyport({
+      policy: { rules: [{ id: "tls", hosts: ["*.example.com"], expect: ["https", "tcp:22"] }] },
+      settings: { connect_to: [`*::127.0.0.1:${origin.port}`] },
+    });
+  });
+  afterAll(async () => {
+    await proxy.stop();
+    await origin.close();
+  });
+  const name = "good.example.com";
+
+  /** Sends it in a tunnel; why it was cut, with nothing at the origin. */
+  async function cutFor(hello: Uint8Array): Promise<unknown> {
+    const on = await record(proxy, origin);
+    const client = await openTunnel(proxy, `${name}:443`, { behind: hello });
+    await client.waitClose();
+    client.close();
+    expect(on.atOrigin().bytes).toBe(0);
+    return (await on.line())["reason"];
+  }
+  /** Sends it in a tunnel; it arrives as it was sent, and the answer comes back as it was given. */
+  async function expectThrough(hello: Uint8Array): Promise<void> {
+    const index = origin.connections();
+    const client = await openTunnel(proxy, `${name}:443`, { behind: hello });
+    expect(await client.readBytes(serverHello().length)).toEqual(Buffer.from(serverHello()));
+    expect((await origin.recording(index)).bytes()).toEqual(Buffer.from(hello));
+    client.end();
+    await client.waitClose();
+    client.close();
+  }
+
+  test("41. CONNECT: 200 without framing, the tunnel right behind it, what is left delivered, known ports only", async () => {
+    const client = await sendConnect(proxy, `${name}:22`, { behind: helloFor(null) });
+    const head = await client.readHead();
+    expect([head.status, head.headers.has("content-length"), head.headers.has("transfer-encoding")]).toEqual([
+      200,
+      false,
+      false,
+    ]);
+    expect(await client.readBytes(serverHello().length)).toEqual(Buffer.from(serverHello()));
+    client.send("last words");
+    client.end();
+    // The origin ends only when it has read our end: what it has echoed by then still comes.
+    expect((await client.readAll()).toString()).toBe("last words");
+    client.close();
+    for (const port of [25, 80, 8443]) {
+      const other = await sendConnect(proxy, `${name}:${port}`);
+      expect([port, (await other.readHead()).status]).toEqual([port, 403]);
+      other.close();
+    }
+    const framed = await sendConnect(proxy, `${name}:443`, {
+      fields: [`Host: ${name}`, "Content-Length: 1"],
+      behind: "x",
+    });
+    expect((await framed.readHead()).status).toBe(400);
+    framed.close();
+  });
+  test("55. one host_name, and no address in it; a trailing dot is no other name", async () => {
+    const two = serverNames({ type: 0, name }, { type: 0, name: "evil.example.com" });
+    expect(await cutFor(clientHello({ extensions: [two, supportedVersions(0x0304)] }))).toBe("hello_malformed");
+    expect(await cutFor(helloFor("127.0.0.1"))).toBe("hello_malformed");
+    await expectThrough(helloFor(`${name}.`));
+  });
+  test("56. fragments are put together, nothing stands between them, and supported_versions decides", async () => {
+    const message = clientHelloMessage({ extensions: [serverName(name), supportedVersions(0x0304)] });
+    await expectThrough(records(message, [1]));
+    for (const version of [0x0301, 0x0302, 0x0303]) await expectThrough(tlsRecord(22, message, version));
+    await expectThrough(
+      clientHello({ legacyVersion: 0x0301, extensions: [serverName(name), supportedVersions(0x0303)] }),
+    );
+    const parts = [message.subarray(0, 50), message.subarray(50)].map((part) => tlsRecord(22, part));
+    expect(await cutFor(bytes(parts[0]!, tlsRecord(20, Uint8Array.of(1)), parts[1]!))).toBe("hello_malformed");
+    expect(await cutFor(bytes(parts[0]!, tlsRecord(22, new Uint8Array(0)), parts[1]!))).toBe("hello_malformed");
+    expect(await cutFor(tlsRecord(22, message, 0x0301, 0x4001))).toBe("hello_malformed");
+  });
+  test("57. what it does not understand passes as it came, both ways", () =>
+    expectThrough(
+      clientHello({
+        cipherSuites: [0x1301, 0xfefe],
+        extensions: [extension(0xfe12, Uint8Array.of(1, 2, 3)), serverName(name), supportedVersions(0x0304, 0x7f42)],
+      }),
+    ));
+  test("58. TLS 1.0 and 1.1 are not used, whichever side wants them", async () => {
+    expect(await cutFor(helloFor(name, [0x0302, 0x0301]))).toBe("tls_version");
+    const old = await startTcpOrigin(({ socket }) => {
+      socket.once("data", () => socket.write(serverHello({ legacyVersion: 0x0302, extensions: null })));
+    });
+    const other = await startSallyport({
+      policy: { rules: [{ id: "tls", hosts: ["*.example.com"], expect: "https" }] },
+      settings: { connect_to: [`*::127.0.0.1:${old.port}`] },
+    });
+    try {
+      const client = await openTunnel(other, `${name}:443`, { behind: helloFor(name) });
+      await client.waitClose();
+      // An alert of ours (protocol_version), and no byte of that ServerHello.
+      expect([...client.pending()]).toEqual([21, 3, expect.any(Number), 0, 2, 2, 70]);
+      client.close();
+    } finally {
+      await other.stop();
+      await old.close();
+    }
+  });
+  test("59. no SSL 2 hello", async () => {
+    expect(await cutFor(Buffer.from("802e0103010015000000100100800300800700c0", "hex"))).toBe("not_tls");
+  });
+  test("60. GREASE is tolerated, wherever it stands", () =>
+    expectThrough(
+      clientHello({
+        cipherSuites: [greaseValue(0), 0x1301],
+        extensions: [
+          grease(1),
+          serverName(name),
+          supportedVersions(greaseValue(2), 0x0304),
+          alpn(Uint8Array.of(0x4a, 0x4a), "h2"),
+          grease(3, Uint8Array.of(0)),
+        ],
+      }),
+    ));
 });

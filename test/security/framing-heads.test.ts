@@ -112,9 +112,103 @@ describe("a target that is none", () => {
     "an address in octal": withTarget("http://0177.0.0.1/", "0177.0.0.1"),
     "a short address": withTarget("http://127.1/", "127.1"),
     "a zone": withTarget("http://[fe80::1%25lo]/", "[fe80::1%25lo]"),
+    "a zero for an address": withTarget("http://0/", "0"),
+    "a hexadecimal last label": withTarget("http://127.0.0.0x1/", "127.0.0.0x1"),
+    "five numbers": withTarget("http://1.127.0.0.1/", "1.127.0.0.1"),
+    "a number too large": withTarget("http://127.0.0.256/", "127.0.0.256"),
+    "an IPv6 address without brackets": withTarget("http://::1/", "::1"),
+    "double brackets": withTarget("http://[[::1]]/"),
+    "brackets round an IPv4 address": withTarget("http://[127.0.0.1]/"),
+    "a NUL in the host": withTarget("http://plain.example.com\0.evil.example/"),
+    "a tab in the host": withTarget("http://plain\t.example.com/"),
+    "raw UTF-8 in the host": withTarget("http://pl\xc3\xa4in.example.com/"),
+    "a fullwidth letter in the host": withTarget("http://\xef\xbd\x90lain.example.com/"),
+    "an ideographic full stop in the host": withTarget("http://plain\xe3\x80\x82example.com/"),
+    "a comma in the host": withTarget("http://plain.example.com,evil.example/"),
+    "a semicolon in the host": withTarget("http://evil.example;@plain.example.com/"),
+    "a caret in the host": withTarget("http://plain^.example.com/"),
+    "braces in the host": withTarget("http://{plain,evil}.example.com/"),
+    "a star in the host": withTarget("http://*.example.com/"),
+    "a quote in the host": withTarget('http://plain".example.com/'),
+    "a pipe in the host": withTarget("http://plain|.example.com/"),
+    "a query that hides a host": withTarget("http://evil.example?@plain.example.com/#"),
+    "a leading dot": withTarget("http://.plain.example.com/"),
+    "a port by name": withTarget("http://plain.example.com:http/"),
+    "a hexadecimal port": withTarget("http://plain.example.com:0x50/"),
+    "a port beyond 64 bits": withTarget("http://plain.example.com:18446744073709551696/"),
+    "a label of 64 letters": withTarget(`http://${"a".repeat(64)}.example.com/`),
+    "a name of 254 letters": withTarget(`http://${"abcdefg.".repeat(31)}abcdef/`),
+    "two targets with a comma": withTarget("http://plain.example.com/, http://evil.example/ "),
+    "a scheme in front of another": withTarget("http:http://plain.example.com/"),
+    "jar:": withTarget("jar:http://plain.example.com/!/a"),
+    "javascript:": withTarget("javascript:alert(1)"),
+    "no scheme": withTarget("://plain.example.com/"),
   };
   test.each(Object.entries(cases))("%s", async (_, request) => {
     await expectRefused(plain, request, bad);
+  });
+});
+
+describe("a target that no rule allows is decided by itself, whatever Host says", () => {
+  const withHost = (target: string, host: string): string => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+  const cases: Readonly<Record<string, readonly [request: string, reason: string]>> = {
+    "an allowed Host beside a denied target": [
+      withHost("http://denied.example.com/", "plain.example.com"),
+      "host_mismatch",
+    ],
+    "a denied Host beside an allowed target": [
+      withHost("http://plain.example.com/", "denied.example.com"),
+      "host_mismatch",
+    ],
+    "an allowed Host on another port": [
+      withHost("http://plain.example.com/", "plain.example.com:8080"),
+      "host_mismatch",
+    ],
+    "a denied host with a trailing dot": [
+      withHost("http://denied.example.com./", "denied.example.com."),
+      "rule_denied",
+    ],
+    "a denied host in upper case": [withHost("http://DENIED.example.COM/", "denied.example.com"), "rule_denied"],
+    "the scheme in upper case": [withHost("HTTP://denied.example.com/", "denied.example.com"), "rule_denied"],
+    "a name that ends like an allowed one": [
+      withHost("http://evilplain.example.com/", "evilplain.example.com"),
+      "no_rule",
+    ],
+    "a name that begins like an allowed one": [
+      withHost("http://plain.example.com.evil.test/", "plain.example.com.evil.test"),
+      "no_rule",
+    ],
+    "the parent of an allowed name": [withHost("http://example.com/", "example.com"), "no_rule"],
+    "an allowed host on a port that its rule does not name": [
+      withHost("http://plain.example.com:8080/", "plain.example.com:8080"),
+      "port_mismatch",
+    ],
+    "an allowed host in the path of a denied one": [
+      withHost("http://denied.example.com/http://plain.example.com/", "denied.example.com"),
+      "rule_denied",
+    ],
+    ...Object.fromEntries(
+      [
+        "127.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::1]",
+        "[::127.0.0.1]",
+        "[0:0:0:0:0:0:0:1]",
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+        "100.100.100.200",
+        "0.0.0.0",
+      ].map((address): [string, readonly [string, string]] => [
+        `the address ${address}`,
+        [withHost(`http://${address}/`, address), "ip_literal"],
+      ]),
+    ),
+  };
+  test.each(Object.entries(cases))("%s", async (_, [request, reason]) => {
+    await expectRefused(plain, request, { status: 403, reason });
   });
 });
 

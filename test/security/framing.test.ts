@@ -114,12 +114,31 @@ describe("a body that is none is never forwarded as a whole one", () => {
     "NUL in a chunk extension": "3;a=\0\r\nabc\r\n0\r\n\r\n",
     "an endless chunk extension": `3;${"a".repeat(20_000)}\r\nabc\r\n0\r\n\r\n`,
     "a length as a trailer": "3\r\nabc\r\n0\r\nContent-Length: 9\r\n\r\n",
+    "a space before the chunk size": " 3\r\nabc\r\n0\r\n\r\n",
+    "a space behind the chunk size": "3 \r\nabc\r\n0\r\n\r\n",
+    "a bare CR in a chunk extension": "3;a\rb\r\nabc\r\n0\r\n\r\n",
+    "a last chunk that ends in LF": "3\r\nabc\r\n0\n\n",
+    "a coding as a trailer": "3\r\nabc\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "a trailer without a colon": "3\r\nabc\r\n0\r\nX\r\n\r\n",
+    "a trailer with NUL": "3\r\nabc\r\n0\r\nX: a\0\r\n\r\n",
+    "trailers of a megabyte": `3\r\nabc\r\n0\r\nX: ${"a".repeat(1_048_576)}\r\n\r\n`,
     "a trailer that is folded": "3\r\nabc\r\n0\r\nX: a\r\n b\r\n\r\n",
+  };
+  /** Bounded is what is forwarded; what is read for it is not yet, by a parser that counts each chunk for itself. */
+  const unbounded: Readonly<Record<string, string>> = {
+    "chunk extensions without end, a little in each chunk": `${`1;${"a".repeat(1000)}\r\nx\r\n`.repeat(200)}0\r\n\r\n`,
+    "a chunk size of 10,000 zeros": `${"0".repeat(10_000)}3\r\nabc\r\n0\r\n\r\n`,
+    "10,000 trailers": `3\r\nabc\r\n0\r\n${"X: a\r\n".repeat(10_000)}\r\n`,
   };
   const chunked = ["Transfer-Encoding: chunked"];
   const head = requestFor("/broken", chunked, "POST");
 
   test.each(Object.entries(broken))("%s, with the head", async (_, body) => {
+    await expectRefused(plain, head + body, { status: 400, reason: "bad_request", mayDial: true });
+  });
+
+  // eslint-disable-next-line vitest/no-disabled-tests -- until the parser of `src/wire/chunked.ts` reads bodies
+  test.skip.each(Object.entries(unbounded))("%s", async (_, body) => {
     await expectRefused(plain, head + body, { status: 400, reason: "bad_request", mayDial: true });
   });
 

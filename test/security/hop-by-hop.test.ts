@@ -128,6 +128,13 @@ describe("towards the origin", () => {
     const fields = await fieldsAt("/odd", odd);
     expect(fields).toEqual(expect.arrayContaining(odd));
     await expectServing(plain);
+    plain.scripts.set("/odd-answer", ["HTTP/1.1 200 OK", "Content-Length: 2", ...odd, "", "ok"].join("\r\n"));
+    const { head, client } = await exchange(plain, requestFor("/odd-answer"));
+    client.close();
+    for (const line of odd) expect(head.raw).toContain(`\r\n${line}\r\n`);
+    const tunnel = await exchange(plain, `CONNECT no.rule.example:443 HTTP/1.1\r\n${odd.join("\r\n")}\r\n\r\n`);
+    expect(tunnel.head.status).toBe(403);
+    await expectServing(plain);
   });
 });
 

@@ -97,6 +97,21 @@ describe("an answer that is none becomes a 502 with a cause", () => {
     ],
     "nothing at all": ["", "connection_terminated"],
     "half a head": ["HTTP/1.1 200 OK\r\nContent-Le", "connection_terminated"],
+    "a thousand interim answers": [`${"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)}${ok}`, "http_protocol_error"],
+    "no end of interim answers": ["HTTP/1.1 103 Early Hints\r\n\r\n".repeat(20_000), "http_protocol_error"],
+    "interim answers of 16 KiB each": [
+      `HTTP/1.1 103 E\r\nX: ${"a".repeat(15_000)}\r\n\r\n`.repeat(30),
+      "http_protocol_error",
+    ],
+    "an interim answer with a broken field": [`HTTP/1.1 103 E\r\nX: a\x00b\r\n\r\n${ok}`, "http_protocol_error"],
+    "a head of a megabyte": [
+      `${head(`X: ${"a".repeat(1_048_576)}`, "Content-Length: 2")}ok`,
+      "http_response_header_section_size",
+    ],
+    "a coding and HTTP/1.0": [
+      `${head("Transfer-Encoding: chunked, identity").replace("1.1", "1.0")}2\r\nok\r\n0\r\n\r\n`,
+      "http_protocol_error",
+    ],
     "seventeen interim answers": [`${"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(17)}${ok}`, "http_protocol_error"],
   };
   test.each(Object.entries(cases))("%s", async (_, [answer, outcome]) => {
@@ -144,6 +159,39 @@ describe("an answer that is none becomes a 502 with a cause", () => {
     expect([answer.status, answer.headers.get("x")]).toEqual([200, "caf\xe9"]);
     sendBody();
     expect(await readBody(client, answer)).toBe("ok");
+  });
+
+  test("a head that comes a byte at a time is a 504 all the same", async () => {
+    let timer: NodeJS.Timeout | undefined;
+    const path = script(({ socket }) => {
+      socket.write("HTTP/1.1 200 OK\r\nX: ");
+      timer = setInterval(() => socket.write("a"), 20);
+      socket.once("close", () => clearInterval(timer));
+    });
+    const { head: answer } = await exchange(plain, requestFor(path)).finally(() => clearInterval(timer));
+    expect([answer.status, answer.headers.get("proxy-status")]).toEqual([
+      504,
+      "sallyport; error=http_response_timeout",
+    ]);
+    await (
+      await plain.origin.recording(plain.origin.connections() - 1)
+    ).ended;
+    await expectServing(plain);
+  });
+
+  test("interim answers that come one by one do not put the deadline off", async () => {
+    let timer: NodeJS.Timeout | undefined;
+    const path = script(({ socket }) => {
+      timer = setInterval(() => socket.write("HTTP/1.1 102 Processing\r\n\r\n"), 25);
+      socket.once("close", () => clearInterval(timer));
+    });
+    const client = await plain.connect();
+    client.send(requestFor(path));
+    let last = await client.readHead();
+    while (last.status < 200) last = await client.readHead().finally(() => {});
+    clearInterval(timer);
+    expect([502, 504]).toContain(last.status);
+    await expectServing(plain);
   });
 
   test("a head that takes too long is a 504", async () => {

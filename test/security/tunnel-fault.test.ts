@@ -56,7 +56,7 @@ async function begin(breaks: Breaks): Promise<Run> {
   const settings = {
     limits,
     connectTo: breaks.routed === false ? [] : [routed],
-    denials: { explain: "full" },
+    denials: { explain: "full", top: 0 },
   } as unknown as Settings;
   const context: IngressContext = {
     settings,
@@ -69,6 +69,7 @@ async function begin(breaks: Breaks): Promise<Run> {
       exchange: (exchange: Exchange) => exchanges.push({ ...exchange }),
       problem: (problem: Problem) => problems.push(problem),
     } as unknown as IngressContext["log"],
+    onDenial: () => {},
     now: Date.now,
     isDraining: () => false,
     ...breaks.context,

@@ -82,6 +82,18 @@ const denied: Readonly<Record<string, Case>> = {
     rule: "site/no-telemetry",
     says: "denies this host",
   },
+  "a denied host with a trailing dot": {
+    target: "telemetry.example.com.:443",
+    reason: "rule_denied",
+    rule: "site/no-telemetry",
+    says: "denies this host",
+  },
+  "a denied host in upper case": {
+    target: "A.TELEMETRY.EXAMPLE.COM:443",
+    reason: "rule_denied",
+    rule: "site/no-telemetry",
+    says: "denies this host",
+  },
   "a client that is in no group of the rule": {
     target: "console.example.net:443",
     reason: "client_denied",
@@ -98,6 +110,19 @@ const denied: Readonly<Record<string, Case>> = {
     reason: "ip_literal",
     says: "No rule lists",
   },
+  "the NAT64 spelling of an address": {
+    target: "[64:ff9b::7f00:1]:443",
+    reason: "ip_literal",
+    says: "No rule lists",
+  },
+  "the 6to4 spelling of an address": { target: "[2002:7f00:1::1]:443", reason: "ip_literal", says: "No rule lists" },
+  "the IPv4-compatible spelling of an address": {
+    target: "[::127.0.0.1]:443",
+    reason: "ip_literal",
+    says: "No rule lists",
+  },
+  "the unspecified address": { target: "0.0.0.0:443", reason: "ip_literal", says: "No rule lists" },
+  "the metadata address in IPv6": { target: "[fd00:ec2::254]:443", reason: "ip_literal", says: "No rule lists" },
   "the cloud's metadata address": { target: "169.254.169.254:443", reason: "ip_literal", says: "No rule lists" },
   "a listed address on another port": {
     target: "10.9.8.7:22",
@@ -157,7 +182,7 @@ describe("a CONNECT that no rule allows reaches nobody", () => {
   test("fifty random names leave no series behind in the metrics", async () => {
     const names = async (): Promise<string[]> => {
       const text = await (await fetch(`http://127.0.0.1:${proxy.adminPort}/metrics`)).text();
-      return text.split("\n").flatMap((line) => /^(sallyport_\S*) /.exec(line)?.[1] ?? []);
+      return text.split("\n").flatMap((line) => /^(sallyport_(?!top_denials\{)\S*) /.exec(line)?.[1] ?? []);
     };
     const before = await names();
     for (let i = 0; i < 50; i++) {
@@ -171,5 +196,7 @@ describe("a CONNECT that no rule allows reaches nobody", () => {
 
 /** As the proxy writes it. */
 function canonical(target: string): string {
-  return target === "[::ffff:127.0.0.1]:443" ? "127.0.0.1:443" : target;
+  if (target === "[::ffff:127.0.0.1]:443") return "127.0.0.1:443";
+  if (target === "[::127.0.0.1]:443") return "[::7f00:1]:443";
+  return target.toLowerCase().replace(".:", ":");
 }

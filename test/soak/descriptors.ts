@@ -1,4 +1,7 @@
-/** A process that may open 128 files and gets more clients than that: what runs goes on, and all is well afterwards. */
+/**
+ * A process whose limit on open files falls to 128 while it runs, so that nothing was adapted to it, and that gets more
+ * clients than that: what runs goes on, and all is well afterwards. `open-files.test.ts` has the limit known at start.
+ */
 import { execFileSync } from "node:child_process";
 import { requireTool } from "../support/tools.ts";
 import { startEchoOrigins } from "./echo-origin.ts";

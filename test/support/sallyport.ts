@@ -35,6 +35,8 @@ export type SallyportOptions = {
   /** Arguments for node, before the program. */
   readonly nodeArguments?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** `ulimit -n` that it is started under; needs a shell. */
+  readonly openFiles?: number;
 };
 
 const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -54,11 +56,20 @@ export async function startSallyport(options: SallyportOptions): Promise<Sallypo
     ...options.settings,
   };
   await writeFile(join(directory, "sallyport.yaml"), stringify(settings));
-  const child = spawn(
+  const command = [
+    ...(options.openFiles === undefined ? [] : ["sh", "-c", `ulimit -n ${options.openFiles} && exec "$0" "$@"`]),
     process.execPath,
-    [...(options.nodeArguments ?? []), program, "serve", "--config", join(directory, "sallyport.yaml")],
-    { cwd: directory, stdio: ["ignore", "pipe", "pipe"], env: { PATH: process.env["PATH"] ?? "", ...options.env } },
-  );
+    ...(options.nodeArguments ?? []),
+    program,
+    "serve",
+    "--config",
+    join(directory, "sallyport.yaml"),
+  ];
+  const child = spawn(command[0]!, command.slice(1), {
+    cwd: directory,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH: process.env["PATH"] ?? "", ...options.env },
+  });
   const log: LogLine[] = [];
   const waiting = new Set<() => void>();
   let errors = "";

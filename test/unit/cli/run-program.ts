@@ -44,6 +44,7 @@ export async function run(
       },
       listFiles: disk.listFiles,
     },
+    openRead: (path) => Readable.from([Buffer.from(inMemory.get(path) ?? "")]),
     createFile: () => {
       throw new Error("nothing is written here");
     },
@@ -54,6 +55,7 @@ export async function run(
     program: "sallyport",
     version: "0.0.0",
     nodeVersion: "20.0.0",
+    openFiles: () => undefined,
     ...given,
   };
   return { exit: await runProgram(args, io), stdout, stderr };

@@ -44,7 +44,7 @@ limits: { connections: 20000, per_client: 1000, head: 32KiB, fields: 128, head_t
           response_head_timeout: 60s, body_idle_timeout: 120s, keepalive_timeout: 65s, drain_timeout: 30s }
 reload: { watch: false, on_revoke: keep }
 log: { level: info, allowed: true, paths: false, file: "-" }
-denials: { explain: full, top: 0 }
+denials: { explain: full, top: 20 }
 pac: { otherwise: proxy }
 `;
   expect(settingsOf(load(written))).toEqual(defaultSettings);
@@ -61,7 +61,7 @@ connect_to: ["a.example.com:443:10.1.1.1:8443", "*:80:[2001:db8::1]:", "*.x::10.
 limits: { connections: 10, per_client: 5, head: 8KiB, fields: 64, head_timeout: 1s, hello: 16KiB, hello_timeout: 500ms, dial_timeout: 3s,
           response_head_timeout: 4s, body_idle_timeout: 1m, keepalive_timeout: 2m, drain_timeout: 0s }
 log: { level: debug, allowed: false, paths: true, file: logs/access.log }
-denials: { explain: id }
+denials: { explain: id, top: 0 }
 `),
   );
   expect(settings).toMatchObject({
@@ -102,7 +102,7 @@ denials: { explain: id }
       drainTimeoutMs: 0,
     },
     log: { level: "debug", allowed: false, paths: true, file: "etc/logs/access.log" },
-    denials: { explain: "id" },
+    denials: { explain: "id", top: 0 },
   });
 });
 
@@ -143,7 +143,11 @@ describe("one mistake, and its problem", () => {
       /`127.0.0.1:1` is the address of a listener above already/,
     ],
     ["listen: []\n", /`\[\]` is empty/],
-    ["workers: auto\n", /`auto` is not in this version yet: only 1 is/],
+    ["workers: 0\n", /`0` is too small: at least 1\n {2}hint: write 1$/],
+    ["workers: x\n", /`x` is a single value: a number or auto is needed$/],
+    ["workers: 1.5\n", /`1.5` is a single value: a whole number or auto is needed$/],
+    ["workers: 100000\n", /`100000` is too large: at most 256\n {2}hint: write 256$/],
+    ['workers: "2"\n', /`2` is a single value: a number or auto is needed$/],
     ["parents: [{ hosts: [a], via: b }]\n", /is not in this version yet: leave it empty/],
     [
       "reload: { watch: true, on_revoke: drain }\n",
@@ -151,8 +155,8 @@ describe("one mistake, and its problem", () => {
       /`drain` is not in this version yet/,
     ],
     [
-      "denials: { top: 20, explain: ful }\n",
-      /`20` is not in this version yet/,
+      "denials: { top: 101, explain: ful }\n",
+      /`101` is too large: at most 100\n {2}hint: write 100/,
       /`ful` is unknown.*\n {2}hint: write full/,
     ],
     ["pac: { otherwise: DIRECT }\n", /`DIRECT` is not in this version yet/],
@@ -200,7 +204,7 @@ describe("one mistake, and its problem", () => {
   });
 
   test("the policy is known although something else is wrong", () => {
-    expect(load("policy: [site.yaml]\nworkers: 2\n")).toMatchObject({ kind: "problems", policy: ["etc/site.yaml"] });
+    expect(load("policy: [site.yaml]\nworkers: 0\n")).toMatchObject({ kind: "problems", policy: ["etc/site.yaml"] });
   });
 });
 
@@ -273,4 +277,12 @@ test("groups that listeners name are checked against the policy, at their place"
   expect(checkGroupReferences(references, [group, { ...group, name: "kiosks" }]).map(formatProblem)).toEqual([
     "etc/sallyport.yaml:3:61: error: `kiosk` is no group: the groups are servers, kiosks\n  hint: write kiosks",
   ]);
+});
+
+test.each([
+  ["workers: 4\n", 4],
+  ["workers: auto\n", "auto"],
+  ["workers: 256\n", 256],
+])("%s", (text, workers) => {
+  expect(settingsOf(load(text)).workers).toBe(workers);
 });

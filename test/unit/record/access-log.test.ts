@@ -9,6 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -207,6 +208,22 @@ describe("a destination that takes nothing", () => {
     const expected = Array.from({ length: written - 1 }, (_, i) => line(i)).join("");
     expect(text).toBe(expected);
     expect(dropped).toBe(1);
+  });
+
+  test("a pipe that others write to as well: what does not fit whole is not begun", async () => {
+    execFileSync("mkfifo", [file]);
+    const reader = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    const other = openSync(file, constants.O_WRONLY | constants.O_NONBLOCK);
+    const filler = writeSync(other, Buffer.alloc(14 * 4096, "-"));
+    const sink = createLogSink({ file, onDrop, closeTimeoutMs: 20, isShared: true });
+    for (let i = 0; i < 200; i++) sink.write(`${"x".repeat(150)}\n`);
+    await sink.close();
+    const lines = readAvailable(reader).subarray(filler).toString().split("\n");
+    closeSync(reader);
+    closeSync(other);
+    expect(lines.at(-1)).toBe("");
+    expect(lines.length).toBeGreaterThan(10);
+    expect(lines.length - 1 + dropped).toBe(200);
   });
 
   test("a pipe whose reader never reads: close gives up after its time and counts what is left", async () => {

@@ -9,11 +9,16 @@ import {
   reasonLabels,
   sniResults,
 } from "../../../src/record/metrics-labels.ts";
-import { type Metrics, createMetrics } from "../../../src/record/metrics.ts";
+import { type Metrics, type RuleFacts, createMetrics } from "../../../src/record/metrics.ts";
 import { exchangeWith, tunnelWith } from "../../support/exchange.ts";
 
 function newMetrics(): Metrics {
   return createMetrics({ version: "1.2.3", nodeVersion: "v20.0.0" });
+}
+
+/** An allow rule of a pack without an end, but for what is said. */
+function ruleFacts(fullId: string, facts: Partial<RuleFacts> = {}): RuleFacts {
+  return { fullId, fromSite: false, deny: false, expiresAt: Infinity, ...facts };
 }
 
 /** Series of Sallyport by name and labels. */
@@ -54,6 +59,7 @@ describe("series at the start", () => {
       "dns_lookups_total counter",
       "group_denials_total counter",
       "http_requests_total counter",
+      "limit gauge",
       "limit_rejections_total counter",
       "log_dropped_total counter",
       "policy_info gauge",
@@ -63,12 +69,28 @@ describe("series at the start", () => {
       "policy_rules gauge",
       "range_responses_total counter",
       "rule_decisions_total counter",
+      "rule_expiry_timestamp_seconds gauge",
+      "rule_info gauge",
       "sni_inspections_total counter",
+      "top_denials gauge",
       "transferred_bytes_total counter",
       "tunnels_active gauge",
       "tunnels_total counter",
       "worker_restarts_total counter",
     ]);
+  });
+
+  test("causes of denial are named as the slots have them, and no longer", async () => {
+    const metrics = newMetrics();
+    let slots = [{ host: "a.example", reason: "no_rule", group: "_none", id: "AAAAA-AAAAA", count: 3 }];
+    metrics.setTopDenials(() => slots);
+    const named = async (): Promise<string[]> =>
+      (await metrics.render()).split("\n").filter((line) => line.startsWith("sallyport_top_denials"));
+    expect(await named()).toEqual([
+      'sallyport_top_denials{host="a.example",reason="no_rule",group="_none",id="AAAAA-AAAAA"} 3',
+    ]);
+    slots = [];
+    expect(await named()).toEqual([]);
   });
 
   test("Node's own metrics keep their names", async () => {
@@ -244,6 +266,24 @@ describe("counting", () => {
         'policy_reloads_total{result="failure"}': 1,
       },
     },
+    "the limits on connections": {
+      act: (m) => m.setLimits({ connections: 20_000, perClient: 1_000 }),
+      expected: { 'limit{limit="connections"}': 20_000, 'limit{limit="per_client"}': 1_000 },
+    },
+    "the rules, as queries need them": {
+      act: (m) => {
+        m.describeRules([ruleFacts("site/gone", { fromSite: true, expiresAt: 1_000 })]);
+        m.describeRules([
+          ruleFacts("site/no-games", { fromSite: true, deny: true }),
+          ruleFacts("windows-update/payload", { expiresAt: 1_700_000_000_500 }),
+        ]);
+      },
+      expected: {
+        'rule_info{rule="site/no-games",file="site",kind="site",action="deny"}': 1,
+        'rule_info{rule="windows-update/payload",file="windows-update",kind="pack",action="allow"}': 1,
+        'rule_expiry_timestamp_seconds{rule="windows-update/payload"}': 1_700_000_000.5,
+      },
+    },
     "lost lines and workers": {
       act: (m) => {
         m.logDropped(3);
@@ -321,6 +361,21 @@ describe("names that come and go with the policy", () => {
     expect(series.get('rule_decisions_total{rule="site/c",verdict="allow"}')).toBe(0);
     expect(series.has('rule_decisions_total{rule="site/a",verdict="allow"}')).toBe(false);
     expect(series.get('rule_decisions_total{rule="_other",verdict="allow"}')).toBe(1);
+  });
+
+  test("at most 250 rules are described, and at most 250 ends: those that come first", async () => {
+    const metrics = newMetrics();
+    const last = ruleFacts("site/last", { expiresAt: 1_000 });
+    metrics.describeRules([
+      ...Array.from({ length: 300 }, (_, i) => ruleFacts(`site/r${i}`, { expiresAt: 2_000 + i })),
+      last,
+    ]);
+    const names = [...(await seriesOf(metrics)).keys()];
+    expect(names.filter((name) => name.startsWith("rule_info"))).toHaveLength(250);
+    const ends = names.filter((name) => name.startsWith("rule_expiry"));
+    expect(ends).toHaveLength(250);
+    expect(ends).toContain('rule_expiry_timestamp_seconds{rule="site/last"}');
+    expect(ends).not.toContain('rule_expiry_timestamp_seconds{rule="site/r249"}');
   });
 
   test("at most 500 series are rules; who has one keeps it when others are put before it", async () => {

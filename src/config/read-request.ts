@@ -1,8 +1,8 @@
-/** A request in words, as `explain` takes it from the command line or from a line of JSON, read into what is decided. */
+/** A request in words, as `explain` takes it from the command line, a line of JSON or a query, read into what is decided. */
 import { LRUCache } from "lru-cache";
-import { tlsVersions } from "../config/read-rule.ts";
-import { suggest } from "../config/suggest.ts";
-import { parseMoment } from "../config/units.ts";
+import { tlsVersions } from "./read-rule.ts";
+import { suggest } from "./suggest.ts";
+import { parseMoment } from "./units.ts";
 import type { Groups } from "../identity/groups.ts";
 import { type Address, parseAddress } from "../names/address.ts";
 import type { TlsVersion } from "../policy/rule.ts";
@@ -97,6 +97,7 @@ export function createRequestReader(groups: Groups): (words: RequestWords) => Re
       group: groupAt(),
       host: textAt("host"),
       range: textAt("range"),
+      websocket: flagAt("websocket") ?? false,
       sni: words["sni"] === null ? null : textAt("sni"),
       tls: words["tls"] === null ? null : versionAt("tls"),
       ech: flagAt("ech"),

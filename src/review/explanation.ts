@@ -1,10 +1,9 @@
 /** One request in words, decided and explained: all that text and JSON say of it. */
-import { isAbsolute, relative } from "node:path";
 import type { Client } from "../identity/groups.ts";
 import type { CompiledRule } from "../policy/compiled-rule.ts";
-import { type CoveringPattern, listCovering } from "../review/covering.ts";
-import type { Remedy } from "../review/remedy-rule.ts";
-import { remediesOf } from "../review/remedy.ts";
+import { type CoveringPattern, listCovering } from "./covering.ts";
+import type { Remedy } from "./remedy-rule.ts";
+import { remediesOf } from "./remedy.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import { type TrialAnswer, type TrialRequest, trialClient, trialTarget, tryRequest } from "../policy/trial.ts";
 import type { Denial } from "../policy/verdict.ts";
@@ -41,15 +40,6 @@ export function explainRequest(
   const denial = answer.decided.kind === "deny" ? answer.decided : answer.decided.would;
   const remedies = denial === undefined ? [] : remediesOf(ruleset, { request, target, denial, covering, placeText });
   return { ruleset, request, client, answer, denial, covering, remedies, placeText };
-}
-
-/** Paths below the directory are told relative to it, others in full. */
-export function placesFrom(directory: string): PlaceText {
-  return ({ rule: { place } }) => {
-    const short = relative(directory, place.file);
-    const isBelow = isAbsolute(place.file) && !short.startsWith("..") && !isAbsolute(short);
-    return `${isBelow ? short : place.file}:${place.line}`;
-  };
 }
 
 /** Names of the groups that a client is in, in their order. */

@@ -1,9 +1,10 @@
 /** An answer of `explain` as fields: the same for one request with `--json` and for each line of `--ndjson`. */
-import { decidingRule } from "../review/covering.ts";
+import type { CompiledRule } from "../policy/compiled-rule.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
+import { type CoveringRule, audienceNames, decidingRule } from "./covering.ts";
 import { explainDenial } from "../policy/explain.ts";
 import type { Place } from "../policy/rule.ts";
 import type { TrialAnswer } from "../policy/trial.ts";
-import { fateText } from "./explain-text.ts";
 import { type Explanation, groupNames } from "./explanation.ts";
 
 /** Names as in interface.md, `explain --ndjson`. Absent fields are undefined, which JSON leaves out. */
@@ -58,6 +59,31 @@ export function explanationFields(explanation: Explanation): AnswerFields & Read
     remedies,
     policy: ruleset.hash,
   };
+}
+
+/** Why a covering rule decides, or does not. */
+export function fateText(ruleset: Ruleset, { rule, fate }: CoveringRule, decider: CompiledRule | undefined): string {
+  switch (fate) {
+    case "decides":
+      return "decides";
+    case "carries":
+      return "lets it pass, since the rule that decides only reports";
+    case "same_pattern":
+      if (decider?.deny === true) return "lost: of the same pattern, a deny wins";
+      return (decider?.index ?? 0) < rule.index
+        ? "lost: same pattern, later in order"
+        : "lost: same pattern, but no endpoint for this";
+    case "less_specific":
+      return "lost: less specific";
+    case "site_deny":
+      return `lost: a site file's deny beats it${decider === undefined ? "" : ` (${decider.fullId})`}`;
+    case "expired":
+      return `lost: expired, its last day was ${new Date(rule.expiresAt - 1).toISOString().slice(0, 10)}`;
+    case "other_clients": {
+      const names = audienceNames(ruleset, rule) ?? [];
+      return names.length === 0 ? "lost: left out where its pack is used" : `lost: only for ${names.join(", ")}`;
+    }
+  }
 }
 
 /** As in `/api/policy`: for programs, so never shortened. */
