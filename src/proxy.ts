@@ -7,13 +7,16 @@ import type { OfferPacks } from "./admin/denial-proposal.ts";
 import { viewPolicy } from "./admin/policy-view.ts";
 import { type Admin, createAdmin } from "./admin/server.ts";
 import type { Settings } from "./config/settings.ts";
+import { createDeadlines } from "./egress/deadlines.ts";
 import { createForwarder } from "./egress/forward.ts";
 import { type OwnListener, createLocalAddresses, findOwnListenerIn } from "./egress/own-listeners.ts";
+import { createPool } from "./egress/pool.ts";
 import { createResolver } from "./egress/resolver.ts";
 import { type ConnectionCounts, createConnectionCounts } from "./ingress/connection-counts.ts";
 import type { ConnectionSlots } from "./ingress/connection-slots.ts";
 import type { IngressContext } from "./ingress/context.ts";
 import { type Listener, createListener } from "./ingress/listener.ts";
+import { createNodeLane } from "./ingress/node-lane.ts";
 import { type Address, parseAddress } from "./names/address.ts";
 import type { Ruleset } from "./policy/ruleset.ts";
 import { type AccessLog, createAccessLog } from "./record/access-log.ts";
@@ -168,12 +171,16 @@ export function createTraffic(
     ipv6First: local.hasGlobalIPv6,
     onLookup: metrics.dnsLookup,
   });
+  const deadlines = createDeadlines(steady, (error) => log.problem({ message: "a deadline failed", error }));
+  const pool = createPool(deadlines);
   const context: IngressContext = {
     settings,
     ruleset: () => ruleset,
     via,
+    instance: randomBytes(2).toString("hex"),
     resolver,
     findOwnListener: findOwnListenerIn(() => own, local),
+    deadlines,
     metrics,
     log,
     onDenial,
@@ -181,10 +188,8 @@ export function createTraffic(
     isDraining: () => draining,
   };
   const refused = createConnectionCounts(slots.refusals);
-  const forward = createForwarder();
-  const listeners: readonly Listener[] = settings.listen.map((listener) =>
-    createListener(context, listener, counts, refused, forward),
-  );
+  const services = { context, counts, refused, pool, nodeLane: createNodeLane(context, createForwarder()) };
+  const listeners: readonly Listener[] = settings.listen.map((listener) => createListener(services, listener));
   const closed = (): Promise<unknown> => Promise.all(listeners.map((listener) => listener.drain()));
   const destroy = (): void => {
     for (const listener of listeners) listener.destroy("drain");
@@ -212,6 +217,7 @@ export function createTraffic(
       draining = true;
       destroy();
       await closed();
+      pool.close();
       resolver.close();
     },
     connections: counts.total,

@@ -1,24 +1,22 @@
 /** Opens a connection to the first admitted destination that answers (Happy Eyeballs version 2, RFC 8305 section 5). */
-import { type OnReadOpts, type Socket, type TcpNetConnectOpts, connect as netConnect } from "node:net";
+import type { Socket, TcpNetConnectOpts } from "node:net";
 import type { Destination } from "./admit.ts";
 
-export type DialOptions = {
+export type DialOptions<Opened extends { readonly socket: Socket }> = {
   /** All attempts together take no longer than this. */
   readonly timeoutMs: number;
   /** Pause before the next address is tried beside one that has not answered; `connectionAttemptDelayMs` is the RFC's. */
   readonly attemptDelayMs: number;
-  /** Given to `net.connect`: bytes go to its callback in place of the stream's buffer. Undefined for an ordinary socket. */
-  readonly onread: OnReadOpts | undefined;
-  /** `net.connect`, save in tests. */
-  readonly connect?: (options: TcpNetConnectOpts) => Socket;
+  /** Begins an attempt: `net.connect`, or something that is made of it. */
+  readonly connect: (options: TcpNetConnectOpts) => Opened;
 };
 
 /**
  * How a dial ended. A connected socket is the receiver's: paused (no byte of it is lost), half-open allowed, without
  * Nagle's delay, with an error listener that ignores, so that the receiver's own may come a little later.
  */
-export type DialResult =
-  | { readonly kind: "connected"; readonly socket: Socket; readonly destination: Destination; readonly dialMs: number }
+export type DialResult<Opened> =
+  | { readonly kind: "connected"; readonly opened: Opened; readonly destination: Destination; readonly dialMs: number }
   | { readonly kind: "failed"; readonly outcome: DialFailure; readonly dialMs: number };
 
 /** The most telling first: it is given when attempts failed in different ways. */
@@ -42,10 +40,10 @@ const maxConcurrentAttempts = 6;
  * after `cancel()`. Until then every socket belongs to the dial, which destroys all but the one it hands over. To dial
  * nothing is a bug of the caller's, who had a denial to give.
  */
-export function dial(
+export function dial<Opened extends { readonly socket: Socket }>(
   destinations: readonly Destination[],
-  options: DialOptions,
-  done: (result: DialResult) => void,
+  options: DialOptions<Opened>,
+  done: (result: DialResult<Opened>) => void,
 ): { readonly cancel: () => void } {
   if (destinations.length === 0) throw new Error("dial without a destination");
   const startedAt = performance.now();
@@ -70,7 +68,8 @@ export function dial(
   }
 
   function attempt(destination: Destination): void {
-    const socket = open(destination, options);
+    const opened = options.connect(optionsFor(destination));
+    const { socket } = opened;
     socket.on("error", onError);
     socket.on("connect", onConnect);
     socket.pause();
@@ -81,7 +80,7 @@ export function dial(
       socket.off("error", onError);
       socket.off("connect", onConnect);
       attempts.delete(socket);
-      finish(socket, destination);
+      finish(opened, destination);
     }
     function onError(error: NodeJS.ErrnoException): void {
       attempts.delete(socket);
@@ -91,11 +90,11 @@ export function dial(
     }
   }
 
-  function finish(socket: Socket | undefined, destination: Destination | undefined): void {
+  function finish(opened: Opened | undefined, destination: Destination | undefined): void {
     stop();
     const dialMs = performance.now() - startedAt;
-    if (socket === undefined || destination === undefined) done({ kind: "failed", outcome: failed, dialMs });
-    else done({ kind: "connected", socket, destination, dialMs });
+    if (opened === undefined || destination === undefined) done({ kind: "failed", outcome: failed, dialMs });
+    else done({ kind: "connected", opened, destination, dialMs });
   }
 
   /** After it nothing calls back: a socket destroyed before its `connect` or `error` event has none. */
@@ -109,9 +108,8 @@ export function dial(
 }
 
 /** The address is a literal, so there is no lookup, and `autoSelectFamily` would only cost. */
-function open({ address, port }: Destination, { onread, connect = netConnect }: DialOptions): Socket {
-  const base = { host: address.text, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false };
-  return connect(onread === undefined ? base : { ...base, onread });
+function optionsFor({ address, port }: Destination): TcpNetConnectOpts {
+  return { host: address.text, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false };
 }
 
 function abandon(socket: Socket): void {

@@ -3,9 +3,12 @@
  * The splice owns both sockets from the call on and destroys them on every way out.
  */
 import type { Socket } from "node:net";
+import type { Deadlines } from "./deadlines.ts";
+import { type Upstream, pass } from "./inflow.ts";
 import { resetSocket } from "./reset.ts";
 
 export type SpliceOptions = {
+  readonly deadlines: Deadlines;
   /** Neither side moves a byte for this long: both are destroyed. */
   readonly idleTimeoutMs: number;
   /** Called for every chunk relayed. */
@@ -25,22 +28,66 @@ export type SpliceEnd = {
   readonly closedBy: "client" | "upstream" | "idle" | "proxy";
 };
 
+export type Splice = { readonly close: () => void };
+
+/** Splices a client to an upstream whose bytes come through an inflow. As `splice` in everything else. */
+export function spliceUpstream(client: Socket, { socket, inflow }: Upstream, options: SpliceOptions): Splice {
+  return join(client, socket, options, (moved) => {
+    inflow.give((bytes) => {
+      moved(bytes.length);
+      return pass(client, bytes);
+    });
+    return inflow.resume;
+  });
+}
+
 /**
  * Splices two sockets of which none has said `close` yet. Whatever either has buffered flows first. `close` destroys
  * both ends (drain, revocation).
  */
-export function splice(client: Socket, upstream: Socket, options: SpliceOptions): { readonly close: () => void } {
+export function splice(client: Socket, upstream: Socket, options: SpliceOptions): Splice {
+  return join(client, upstream, options, (moved) => {
+    flow(upstream, client, moved);
+    return () => upstream.resume();
+  });
+}
+
+/** `download` begins to pass bytes down, once it is told to by what it answers, and again after each `drain`. */
+function join(
+  client: Socket,
+  upstream: Socket,
+  options: SpliceOptions,
+  download: (moved: (bytes: number) => void) => () => void,
+): Splice {
+  const { idleTimeoutMs, onBytesUp, onBytesDown } = options;
   let closedBy: SpliceEnd["closedBy"] | undefined;
   let outcome: SpliceEnd["outcome"] = "ok";
   let open = 2;
-  let lastMoved = performance.now();
-  let idle = setTimeout(checkIdle, options.idleTimeoutMs);
+  const idle = options.deadlines.after(idleTimeoutMs, onIdle);
 
-  join(client, upstream, options.onBytesUp, () => breakOff("client", "client_aborted", upstream));
-  join(upstream, client, options.onBytesDown, () => {
+  flow(client, upstream, (bytes) => {
+    idle.move(idleTimeoutMs);
+    onBytesUp(bytes);
+  });
+  const goOnDown = download((bytes) => {
+    idle.move(idleTimeoutMs);
+    onBytesDown(bytes);
+  });
+  upstream.on("drain", () => {
+    idle.move(idleTimeoutMs);
+    client.resume();
+  });
+  client.on("drain", () => {
+    idle.move(idleTimeoutMs);
+    goOnDown();
+  });
+  follow(client, upstream, () => breakOff("client", "client_aborted", upstream));
+  follow(upstream, client, () => {
     breakOff("upstream", upstream.readableEnded ? "ok" : "connection_terminated", client);
   });
   if (client.destroyed || upstream.destroyed) destroyBoth();
+  if (!client.readableEnded) client.resume();
+  if (!upstream.readableEnded) goOnDown();
 
   return {
     close: () => {
@@ -49,17 +96,12 @@ export function splice(client: Socket, upstream: Socket, options: SpliceOptions)
     },
   };
 
-  /** One direction, and the life of its source. */
-  function join(from: Socket, to: Socket, count: (bytes: number) => void, broken: () => void): void {
-    from.on("data", (chunk: Buffer) => {
-      lastMoved = performance.now();
-      count(chunk.length);
-      if (!to.write(chunk)) from.pause();
-    });
-    to.on("drain", () => {
-      lastMoved = performance.now();
-      from.resume();
-    });
+  /** The life of one end. */
+  function follow(from: Socket, to: Socket, broken: () => void): void {
+    const onEnd = (): void => {
+      closedBy ??= from === client ? "client" : "upstream";
+      to.end();
+    };
     from.on("end", onEnd);
     from.on("error", broken);
     from.on("close", () => {
@@ -68,12 +110,6 @@ export function splice(client: Socket, upstream: Socket, options: SpliceOptions)
       onClosed();
     });
     if (from.readableEnded) onEnd();
-    else from.resume();
-
-    function onEnd(): void {
-      closedBy ??= from === client ? "client" : "upstream";
-      to.end();
-    }
   }
 
   function breakOff(side: "client" | "upstream", how: SpliceEnd["outcome"], other: Socket): void {
@@ -82,12 +118,7 @@ export function splice(client: Socket, upstream: Socket, options: SpliceOptions)
     resetSocket(other);
   }
 
-  function checkIdle(): void {
-    const waited = performance.now() - lastMoved;
-    if (waited < options.idleTimeoutMs) {
-      idle = setTimeout(checkIdle, options.idleTimeoutMs - waited);
-      return;
-    }
+  function onIdle(): void {
     outcome = "idle_timeout";
     closedBy = "idle";
     destroyBoth();
@@ -101,7 +132,14 @@ export function splice(client: Socket, upstream: Socket, options: SpliceOptions)
   function onClosed(): void {
     open -= 1;
     if (open > 0) return;
-    clearTimeout(idle);
+    idle.cancel();
     options.done({ outcome, closedBy: closedBy ?? "proxy" });
   }
+}
+
+function flow(from: Socket, to: Socket, moved: (bytes: number) => void): void {
+  from.on("data", (chunk: Buffer) => {
+    moved(chunk.length);
+    if (!to.write(chunk)) from.pause();
+  });
 }

@@ -2,7 +2,6 @@
  * The head of a plain HTTP request, WebSocket handshakes included, up to the decision: read, aimed, judged, recorded.
  * Nothing has left the proxy when it returns.
  */
-import type { Socket } from "node:net";
 import { type Authority, formatAuthority, parseAuthority } from "../names/authority.ts";
 import { sameHost } from "../names/hostname.ts";
 import { denyAddress } from "../policy/decide-hello.ts";
@@ -10,7 +9,7 @@ import type { Allow } from "../policy/verdict.ts";
 import { type RawFields, fieldValues, forwardedRequestFields, namesInVia } from "../wire/fields.ts";
 import { parseRange } from "../wire/range.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
-import { type Framing, type RequestHead, readHead } from "../wire/request-head.ts";
+import type { Framing, HeadReading, RequestHead } from "../wire/request-head.ts";
 import { parseRequestTarget } from "../wire/request-target.ts";
 import { type Connection, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
@@ -40,12 +39,13 @@ export type Admitted = {
 
 const httpPort = 80;
 
-/** Reads and judges a head, and notes everything in the exchange. */
+/** Judges a head that has been read, and notes everything in the exchange. */
 export function admitRequest(
   context: IngressContext,
   connection: Connection,
   exchange: OpenExchange,
   head: RequestHead,
+  reading: HeadReading,
   websocket: boolean,
 ): Admitted | Refused {
   const { event, ruleset } = exchange;
@@ -55,7 +55,6 @@ export function admitRequest(
     return { kind: "refused", refusal: refusalOfMalformed(how, detail, event), outcome: undefined };
   };
 
-  const reading = readHead(head, context.settings.limits.fields);
   if (reading.kind === "malformed") {
     if (reading.problem === "too_many_fields") context.metrics.limitRejected("fields");
     return malformed(reading.problem, reading.detail);
@@ -112,8 +111,8 @@ export function admitRequest(
   };
 }
 
-/** Notes where the permit of an admitted request led: the socket, or what the client is told instead. */
-export function admitReached(exchange: OpenExchange, allow: Allow, reached: Reached): Socket | Refused {
+/** Notes where the permit of an admitted request led: what was opened, or what the client is told instead. */
+export function admitReached<Opened>(exchange: OpenExchange, allow: Allow, reached: Reached<Opened>): Opened | Refused {
   const { event } = exchange;
   switch (reached.kind) {
     case "failed":
@@ -128,7 +127,7 @@ export function admitReached(exchange: OpenExchange, allow: Allow, reached: Reac
       event.dialMs = reached.dialMs;
       event.upstream = reached.destination.address;
       event.upstreamPort = reached.destination.port;
-      return reached.socket;
+      return reached.opened;
   }
 }
 

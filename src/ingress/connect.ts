@@ -14,18 +14,18 @@
  * Every state before it has a deadline (DNS and dial, hello, hello) and a cap: of what the client sends ahead no more
  * is read than a hello may be long, of what the server answers 20 KiB.
  */
-import type { Socket } from "node:net";
+import { type Upstream, connectUpstream } from "../egress/inflow.ts";
 import { resetSocket } from "../egress/reset.ts";
-import { splice } from "../egress/splice.ts";
+import { spliceUpstream } from "../egress/splice.ts";
 import { type Authority, parseAuthority } from "../names/authority.ts";
 import { sameHost } from "../names/hostname.ts";
 import { decideHello, decideServerHello, denyAddress } from "../policy/decide-hello.ts";
 import { tlsName } from "../policy/explain.ts";
 import type { Allow, Denial } from "../policy/verdict.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { fieldValues, namesInVia } from "../wire/fields.ts";
+import { namesInVia } from "../wire/fields.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
-import { type RequestHead, readHead } from "../wire/request-head.ts";
+import type { HeadReading, RequestHead } from "../wire/request-head.ts";
 import { holdsHandshake } from "../wire/handshake.ts";
 import { alertBytes, alertOfReason } from "../wire/tls-alert.ts";
 import { type Connection, clientOf, isAdmitted } from "./connection.ts";
@@ -40,21 +40,23 @@ import {
 } from "./inspect.ts";
 import { endAndLinger } from "./linger.ts";
 import { judgeTarget } from "./judge.ts";
-import { type Reached, reach } from "./reach.ts";
+import { type Reached, type Way, reach } from "./reach.ts";
 import { readAhead } from "./read-ahead.ts";
 import { refusalOfDenial, refusalOfFailure, refusalOfMalformed, refuseSocket } from "./refuse.ts";
 
+const upstreamWay: Way<Upstream> = { connect: connectUpstream, reuse: () => false };
 const established = Buffer.from("HTTP/1.1 200 Connection Established\r\n\r\n", "latin1");
 
 /**
- * Handles one CONNECT; `head` is what the client sent behind it. Calls `closed` once, when the client's socket is
+ * Handles one CONNECT; `early` is what the client sent behind it. Calls `closed` once, when the client's socket is
  * closed or about to be, and never before this has returned.
  */
 export function handleConnect(
   context: IngressContext,
   connection: Connection,
   request: RequestHead,
-  head: Buffer,
+  reading: HeadReading,
+  early: Buffer,
   closed: () => void,
 ): { readonly close: (closedBy: ClosedBy) => void } {
   const { socket: client } = connection;
@@ -62,9 +64,9 @@ export function handleConnect(
   const exchange = openExchange(context, connection, "connect", "CONNECT");
   const { event, ruleset } = exchange;
   const identity = clientOf(connection, ruleset);
-  const sent = readAhead(client, head, limits.helloBytes, guard);
+  const sent = readAhead(client, early, limits.helloBytes, guard);
 
-  let upstream: Socket | undefined;
+  let upstream: Upstream | undefined;
   /** Gives up what is waited for: an address, a connection, a hello. */
   let cancelWait = (): void => {};
   let tunnelOpen = false;
@@ -77,7 +79,6 @@ export function handleConnect(
   return { close };
 
   function decide(): void {
-    const reading = readHead(request, limits.fields);
     if (reading.kind === "malformed") return refuseHead(reading.problem, reading.detail);
     const target = parseAuthority(request.url);
     if (target === undefined) return refuseHead("bad_request", "CONNECT needs host:port, spelled canonically");
@@ -99,20 +100,20 @@ export function handleConnect(
     if (namesInVia(request.rawFields, context.via)) {
       return fail("proxy_loop_detected", "this proxy stands in Via already");
     }
-    const onDone = (reached: Reached): void => guard(() => onReached(verdict, target, reached));
-    cancelWait = reach(context, verdict.permit, target, onDone).cancel;
+    const onDone = (reached: Reached<Upstream>): void => guard(() => onReached(verdict, target, reached));
+    cancelWait = reach(context, verdict.permit, target, upstreamWay, onDone).cancel;
   }
 
-  function onReached(allow: Allow, target: Authority, reached: Reached): void {
+  function onReached(allow: Allow, target: Authority, reached: Reached<Upstream>): void {
     if (reached.kind === "failed") return fail(reached.failure, reached.detail);
     if (reached.kind === "denied") {
       const denial = denyAddress(allow);
       exchange.note(denial);
       return refuse(denial);
     }
-    upstream = reached.socket;
-    upstream.on("error", onUpstreamGone);
-    upstream.on("close", onUpstreamGone);
+    upstream = reached.opened;
+    upstream.socket.on("error", onUpstreamGone);
+    upstream.socket.on("close", onUpstreamGone);
     event.dialMs = reached.dialMs;
     event.upstream = reached.destination.address;
     event.upstreamPort = reached.destination.port;
@@ -124,12 +125,12 @@ export function handleConnect(
     else relay(allow, upstream);
   }
 
-  function peek(allow: Allow, target: Authority, server: Socket): void {
+  function peek(allow: Allow, target: Authority, server: Upstream): void {
     const onFinding = (finding: ClientFinding): void => guard(() => onHello(allow, target, server, finding));
     cancelWait = peekClientHello(sent, limits, onFinding).cancel;
   }
 
-  function onHello(allow: Allow, target: Authority, server: Socket, hello: ClientFinding): void {
+  function onHello(allow: Allow, target: Authority, server: Upstream, hello: ClientFinding): void {
     if (hello.kind === "nothing") return endClient("client_aborted", "client");
     if (hello.kind === "hello") {
       event.sni = hello.serverName ?? undefined;
@@ -150,8 +151,8 @@ export function handleConnect(
   }
 
   /** Sends the ClientHello and nothing else, then waits for the version that the server chooses. */
-  function vet(allow: Allow, target: Authority, server: Socket, helloLength: number): void {
-    server.write(sent.take(helloLength));
+  function vet(allow: Allow, target: Authority, server: Upstream, helloLength: number): void {
+    server.socket.write(sent.take(helloLength));
     event.bytesUp += helloLength;
     const pass = (bytes: Buffer): void => {
       event.bytesDown += bytes.length;
@@ -161,14 +162,14 @@ export function handleConnect(
     cancelWait = vetServerHello(server, limits, guard, pass, onFinding).cancel;
     // A client that leaves now is not waited for: the origin hears of it, and answers or ends its side.
     sent.watch(() => {
-      if (sent.ended() && sent.held().length === 0) server.end();
+      if (sent.ended() && sent.held().length === 0) server.socket.end();
     });
   }
 
   function onAnswer(
     allow: Allow,
     target: Authority,
-    server: Socket,
+    server: Upstream,
     { said, held }: ServerFinding,
     pass: (bytes: Buffer) => void,
   ): void {
@@ -197,14 +198,15 @@ export function handleConnect(
   }
 
   /** The tunnel is what it should be, or nobody asks: from here on bytes only flow. */
-  function relay(allow: Allow, server: Socket): void {
+  function relay(allow: Allow, server: Upstream): void {
     exchange.conclude();
     letGoOfClient();
     letGoOfUpstream();
     const ahead = sent.held();
-    if (ahead.length > 0) server.write(ahead);
+    if (ahead.length > 0) server.socket.write(ahead);
     event.bytesUp += ahead.length;
-    spliced = splice(client, server, {
+    spliced = spliceUpstream(client, server, {
+      deadlines: context.deadlines,
       idleTimeoutMs: allow.rule?.idleTimeoutMs ?? ruleset.defaultIdleTimeoutMs,
       onBytesUp: (bytes) => (event.bytesUp += bytes),
       onBytesDown: (bytes) => (event.bytesDown += bytes),
@@ -233,7 +235,7 @@ export function handleConnect(
   function tell(refusal: Refusal, outcome: Outcome | undefined): void {
     event.status = refusal.status;
     letGoOfClient();
-    refuseSocket(context, client, refusal, fieldValues(request.rawFields, "accept")[0], closed);
+    refuseSocket(context, client, refusal, request, closed);
     conclude(outcome, "proxy");
   }
 
@@ -282,7 +284,7 @@ export function handleConnect(
     over = true;
     cancelWait();
     letGoOfUpstream();
-    upstream?.destroy();
+    upstream?.socket.destroy();
     if (tunnelOpen) context.metrics.tunnelClosed();
     tunnelOpen = false;
     exchange.end(outcome, closedBy);
@@ -296,8 +298,8 @@ export function handleConnect(
 
   /** `dial` has left a listener for errors behind. */
   function letGoOfUpstream(): void {
-    upstream?.removeListener("error", onUpstreamGone);
-    upstream?.removeListener("close", onUpstreamGone);
+    upstream?.socket.removeListener("error", onUpstreamGone);
+    upstream?.socket.removeListener("close", onUpstreamGone);
   }
 
   /** The boundary for bugs: this tunnel dies, the process lives. */

@@ -2,10 +2,11 @@
 import type { Socket } from "node:net";
 import { type Client, identify } from "../identity/groups.ts";
 import { type Address, parseAddress } from "../names/address.ts";
+import type { Origin } from "../egress/origin.ts";
+import type { PoolKey } from "../egress/pool.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 
-/** One exchange of a connection; `done` is called once, when the next one may begin. A tunnel never calls it. */
-export type Turn = (done: () => void) => void;
+export type BoundOrigin = { readonly key: PoolKey; readonly origin: Origin };
 
 export type Connection = {
   readonly socket: Socket;
@@ -14,12 +15,13 @@ export type Connection = {
   readonly listener: string;
   /** Groups the listener admits; null admits everybody. */
   readonly admits: ReadonlySet<string> | null;
-  /** True while an exchange is under way; those that were pipelined behind it wait. */
-  busy: boolean;
-  readonly waiting: Turn[];
-  /** True once nothing more that comes in on it will be answered. What waits still is. */
-  refused: boolean;
-  /** Told when Node's parser gives up in the middle of a body; true where the exchange has taken care of it. */
+  /** True once the answer under way is the last on it. */
+  isLast: boolean;
+  /** A connection to an origin that has authenticated this client (NTLM, Negotiate), and serves nobody else. */
+  bound: BoundOrigin | undefined;
+  /** A request body broke before the exchange had begun. */
+  isBodyBroken: boolean;
+  /** Told when a request body breaks in its middle; true where the exchange has taken care of it. */
   onBrokenBody: (() => boolean) | undefined;
   identified: { readonly ruleset: Ruleset; readonly client: Client } | undefined;
 };
@@ -34,27 +36,12 @@ export function createConnection(socket: Socket, listener: string, admits: Reado
     address,
     listener,
     admits,
-    busy: false,
-    waiting: [],
-    refused: false,
+    isLast: false,
+    bound: undefined,
+    isBodyBroken: false,
     onBrokenBody: undefined,
     identified: undefined,
   };
-}
-
-/**
- * Runs an exchange when those before it on the connection are over: answers keep their order, and pipelining gives one
- * client connection no more than one connection to an origin at a time.
- */
-export function takeTurn(connection: Connection, turn: Turn): void {
-  connection.waiting.push(turn);
-  if (!connection.busy) nextTurn(connection);
-}
-
-/** The answer under way is the last on this connection: what waits behind it is dropped, undecided. */
-export function closeAfterThis(connection: Connection): void {
-  connection.refused = true;
-  connection.waiting.length = 0;
 }
 
 /** The client under this ruleset: worked out once for each connection and ruleset. */
@@ -70,11 +57,4 @@ export function isAdmitted(connection: Connection, ruleset: Ruleset): boolean {
   const { admits } = connection;
   if (admits === null) return true;
   return clientOf(connection, ruleset).groups.some((number) => admits.has(ruleset.groups[number]?.name ?? ""));
-}
-
-function nextTurn(connection: Connection): void {
-  if (connection.socket.destroyed) connection.waiting.length = 0;
-  const turn = connection.waiting.shift();
-  connection.busy = turn !== undefined;
-  turn?.(() => nextTurn(connection));
 }

@@ -1,5 +1,6 @@
 /** What every exchange needs and none owns. `proxy.ts` makes it; ingress only receives it. */
 import type { Settings } from "../config/settings.ts";
+import type { Deadlines } from "../egress/deadlines.ts";
 import type { FindOwnListener } from "../egress/own-listeners.ts";
 import type { Resolver } from "../egress/resolver.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
@@ -13,8 +14,11 @@ export type IngressContext = {
   readonly ruleset: () => Ruleset;
   /** The pseudonym in Via, unique to this instance. */
   readonly via: string;
+  /** Part of the ids of exchanges, so that those of several workers differ in one log. */
+  readonly instance: string;
   readonly resolver: Resolver;
   readonly findOwnListener: FindOwnListener;
+  readonly deadlines: Deadlines;
   readonly metrics: Metrics;
   readonly log: AccessLog;
   /** Told of every denial, and of what report mode let pass, at the final verdict. */

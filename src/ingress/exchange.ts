@@ -38,7 +38,7 @@ export function openExchange(
   const startedAt = performance.now();
   counter = (counter + 1) % Number.MAX_SAFE_INTEGER;
   const event: Exchange = {
-    id: `${startedAtMs.toString(36)}-${counter.toString(36)}`,
+    id: `${startedAtMs.toString(36)}-${context.instance}${counter.toString(36)}`,
     startedAtMs,
     listener: connection.listener,
     clientAddress: connection.address.text,

@@ -2,7 +2,7 @@
  * The two looks into an https tunnel before its bytes may flow. Both only find out, within a deadline and a cap: what
  * follows from it, and closing sockets, is `connect`'s.
  */
-import type { Socket } from "node:net";
+import type { Upstream } from "../egress/inflow.ts";
 import type { Limits } from "../config/settings.ts";
 import type { FinalHello, FinalServerHello } from "../policy/decide-hello.ts";
 import type { Verdict } from "../policy/verdict.ts";
@@ -10,7 +10,7 @@ import { type SniResult, sniResults } from "../record/metrics-labels.ts";
 import { parseClientHello } from "../wire/client-hello.ts";
 import { type RecordWalk, holdsHandshake } from "../wire/handshake.ts";
 import { parseServerHello } from "../wire/server-hello.ts";
-import { type Guard, type ReadAhead, readAhead } from "./read-ahead.ts";
+import { type Guard, type ReadAhead, readUpstreamAhead } from "./read-ahead.ts";
 
 /** What a client says first. `nothing`: it left without a word, as a port check does. */
 export type ClientFinding = FinalHello | { readonly kind: "nothing" };
@@ -54,13 +54,13 @@ export function peekClientHello(client: ReadAhead, limits: Limits, done: (findin
  * shake hands says so in one. `done` is told once, never before this has returned.
  */
 export function vetServerHello(
-  socket: Socket,
+  upstream: Upstream,
   limits: Limits,
   guard: Guard,
   pass: (alerts: Buffer) => void,
   done: (finding: ServerFinding) => void,
 ): Look {
-  const server = readAhead(socket, Buffer.alloc(0), serverHelloBytes, guard);
+  const server = readUpstreamAhead(upstream, serverHelloBytes, guard);
   let passed = 0;
   const { settle, cancel } = withDeadline<ServerFinding["said"]>(server, limits.helloTimeoutMs, (said) => {
     server.stop();

@@ -1,5 +1,5 @@
 /** From a permit to a connected socket: where the address comes from, which of them are admitted, which answers. */
-import type { Socket } from "node:net";
+import { type Socket, type TcpNetConnectOpts, connect as netConnect } from "node:net";
 import type { ConnectTo } from "../config/settings.ts";
 import { type Admission, type Destination, admit, admitLiteral, admitRouted, isLoop } from "../egress/admit.ts";
 import { type DialFailure, type DialResult, connectionAttemptDelayMs, dial } from "../egress/dial.ts";
@@ -9,22 +9,35 @@ import type { Permit } from "../policy/verdict.ts";
 import type { Failure } from "../wire/refusal.ts";
 import type { IngressContext } from "./context.ts";
 
-/** A connected socket is the receiver's from now on: paused, with an error listener that ignores. */
-export type Reached =
-  | { readonly kind: "connected"; readonly socket: Socket; readonly destination: Destination; readonly dialMs: number }
+/** What was opened is the receiver's from now on: its socket is paused, with an error listener that ignores. */
+export type Reached<Opened = Plain> =
+  | { readonly kind: "connected"; readonly opened: Opened; readonly destination: Destination; readonly dialMs: number }
   /** No address was admitted: `address_denied`. */
   | { readonly kind: "denied" }
   | { readonly kind: "failed"; readonly failure: Failure; readonly detail: string };
+
+/** A socket like any other, for Node's own HTTP client. */
+export type Plain = { readonly socket: Socket };
+
+export type Way<Opened> = {
+  readonly connect: (options: TcpNetConnectOpts) => Opened;
+  /** Asked before anything is dialled: true where the caller has gone on with a connection that it had. */
+  readonly reuse: (admitted: readonly Destination[]) => boolean;
+};
+
+/** Dials a socket of its own for whoever asks. */
+export const plainWay: Way<Plain> = { connect: (options) => ({ socket: netConnect(options) }), reuse: () => false };
 
 /**
  * Resolves, admits and dials. An address comes from `connect_to`, from the target itself where that is an address, or
  * from the resolver (interface.md, "Where an address comes from"). `done` is called once, and not after `cancel`.
  */
-export function reach(
+export function reach<Opened extends { readonly socket: Socket }>(
   context: IngressContext,
   permit: Permit,
   target: Authority,
-  done: (reached: Reached) => void,
+  way: Way<Opened>,
+  done: (reached: Reached<Opened>) => void,
 ): { readonly cancel: () => void } {
   let cancelled = false;
   let cancelDial = (): void => {};
@@ -33,15 +46,16 @@ export function reach(
     for (const blocked of admission.blocked) context.metrics.blockedAddress(blocked.class);
     if (isLoop(admission)) return finish(failed("proxy_loop_detected", "the target is this proxy itself"));
     if (admission.admitted.length === 0) return finish({ kind: "denied" });
+    if (way.reuse(admission.admitted)) return;
     const { dialTimeoutMs } = context.settings.limits;
-    const options = { timeoutMs: dialTimeoutMs, attemptDelayMs: connectionAttemptDelayMs, onread: undefined };
-    const onDone = (result: DialResult): void => {
-      const socket = result.kind === "connected" ? result.socket : undefined;
+    const options = { timeoutMs: dialTimeoutMs, attemptDelayMs: connectionAttemptDelayMs, connect: way.connect };
+    const onDone = (result: DialResult<Opened>): void => {
+      const socket = result.kind === "connected" ? result.opened.socket : undefined;
       guard(() => onDialled(result), socket);
     };
     cancelDial = dial(admission.admitted, options, onDone).cancel;
   };
-  const onDialled = (result: DialResult): void => {
+  const onDialled = (result: DialResult<Opened>): void => {
     context.metrics.dial(result.kind === "connected" ? "ok" : result.outcome, result.dialMs / 1000);
     if (result.kind === "connected") return finish(result);
     if (result.outcome === "connection_timeout") context.metrics.limitRejected("dial_timeout");
@@ -54,9 +68,9 @@ export function reach(
     else if (resolution.kind === "dns_timeout") finish(failed("dns_timeout", "the name was not resolved in time"));
     else open(admit(permit, resolution.addresses, target.port, context.findOwnListener));
   };
-  const finish = (reached: Reached): void => {
+  const finish = (reached: Reached<Opened>): void => {
     if (cancelled) {
-      if (reached.kind === "connected") reached.socket.destroy();
+      if (reached.kind === "connected") reached.opened.socket.destroy();
       return;
     }
     done(reached);
@@ -103,7 +117,7 @@ const dialSentences: Readonly<Record<DialFailure, string>> = {
   proxy_internal_error: "the connection to the origin failed",
 };
 
-function failed(failure: Failure, detail: string): Reached {
+function failed(failure: Failure, detail: string): Extract<Reached, { readonly kind: "failed" }> {
   return { kind: "failed", failure, detail };
 }
 

@@ -1,5 +1,7 @@
 /** Reads a socket ahead of whoever is to have its bytes: they are held, up to a cap, until they have been judged. */
 import type { Socket } from "node:net";
+import type { Upstream } from "../egress/inflow.ts";
+import { createHeldBytes } from "./held-bytes.ts";
 
 export type ReadAhead = {
   /** What has come and nobody has taken, in one piece. */
@@ -19,76 +21,82 @@ export type ReadAhead = {
 export type Guard = (step: () => void) => void;
 
 /**
- * Reads `socket`, which has sent `head` already. With `capBytes` held it is paused, so at most one chunk more is in
+ * Reads a client, which has sent `head` already. With `capBytes` held it is paused, so at most one chunk more is in
  * memory. Owns no socket: errors and closing are the caller's.
  */
 export function readAhead(socket: Socket, head: Buffer, capBytes: number, guard: Guard): ReadAhead {
-  // Bytes `from` to `end` of `buffer` are held. It grows twofold, so that a peer which sends single bytes does not make
-  // the work grow with their square; the first chunk is held where it lies. Nothing is ever moved to the front: what
-  // was taken may still wait in a socket's queue.
-  let buffer = head;
-  let from = 0;
-  let end = head.length;
+  const { ahead, hold, onEnd } = createReadAhead(socket, head, guard, () => {
+    socket.removeListener("data", onData);
+    socket.pause();
+  });
+  // Paused before anybody looks: who looks may hand the socket on, and the next owner reads.
+  const onData = (chunk: Buffer): void => {
+    if (ahead.held().length + chunk.length >= capBytes) socket.pause();
+    hold(chunk, false);
+  };
+  socket.on("data", onData);
+  socket.on("end", onEnd);
+  socket.resume();
+  return ahead;
+}
+
+/** Reads an upstream, of which nothing has been read. With `capBytes` held it is paused. */
+export function readUpstreamAhead({ socket, inflow }: Upstream, capBytes: number, guard: Guard): ReadAhead {
+  const { ahead, hold, onEnd } = createReadAhead(socket, Buffer.alloc(0), guard, () => socket.pause());
+  inflow.give((chunk) => {
+    if (ahead.held().length + chunk.length >= capBytes) socket.pause();
+    hold(chunk, true);
+    return "used";
+  });
+  socket.on("end", onEnd);
+  inflow.resume();
+  return ahead;
+}
+
+function createReadAhead(
+  socket: Socket,
+  head: Buffer,
+  guard: Guard,
+  stopReading: () => void,
+): {
+  readonly ahead: ReadAhead;
+  readonly hold: (chunk: Buffer, isLent: boolean) => void;
+  readonly onEnd: () => void;
+} {
+  const bytes = createHeldBytes(head);
   let ended = socket.readableEnded;
   let look: (() => void) | undefined;
-
-  const held = (): Buffer => buffer.subarray(from, end);
-  const grow = (needed: number): void => {
-    const larger = Buffer.allocUnsafe(Math.max(needed, 2 * (end - from)));
-    buffer.copy(larger, 0, from, end);
-    end -= from;
-    from = 0;
-    buffer = larger;
-  };
-  const hold = (chunk: Buffer): void => {
-    if (from === end) {
-      buffer = chunk;
-      from = 0;
-      end = chunk.length;
-      return;
-    }
-    if (end + chunk.length > buffer.length) grow(end - from + chunk.length);
-    chunk.copy(buffer, end);
-    end += chunk.length;
-  };
   const progress = (): void => {
     if (look !== undefined) guard(look);
-  };
-  const onData = (chunk: Buffer): void => {
-    hold(chunk);
-    if (end - from >= capBytes) socket.pause();
-    progress();
   };
   const onEnd = (): void => {
     ended = true;
     progress();
   };
-  socket.on("data", onData);
-  socket.on("end", onEnd);
-  socket.resume();
-
   return {
-    held,
-    ended: () => ended,
-    take: (length) => {
-      const taken = buffer.subarray(from, Math.min(end, from + length));
-      from += taken.length;
-      return taken;
+    hold: (chunk, isLent) => {
+      bytes.hold(chunk, isLent);
+      progress();
     },
-    watch: (watcher) => {
-      look = watcher;
-      queueMicrotask(() => {
-        if (look === watcher) progress();
-      });
-    },
-    unwatch: () => {
-      look = undefined;
-    },
-    stop: () => {
-      look = undefined;
-      socket.removeListener("data", onData);
-      socket.removeListener("end", onEnd);
-      socket.pause();
+    onEnd,
+    ahead: {
+      held: bytes.view,
+      ended: () => ended,
+      take: bytes.take,
+      watch: (watcher) => {
+        look = watcher;
+        queueMicrotask(() => {
+          if (look === watcher) progress();
+        });
+      },
+      unwatch: () => {
+        look = undefined;
+      },
+      stop: () => {
+        look = undefined;
+        socket.removeListener("end", onEnd);
+        stopReading();
+      },
     },
   };
 }

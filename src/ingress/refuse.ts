@@ -15,6 +15,7 @@ import {
   refusalBytes,
   renderRefusal,
 } from "../wire/refusal.ts";
+import type { RequestHead } from "../wire/request-head.ts";
 import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { endLastResponse } from "./last-response.ts";
@@ -43,16 +44,22 @@ export function refusalOfBrokenBody(): Refusal {
   return { ...refusal, reason: undefined, denial: undefined };
 }
 
-/** Writes a refusal to a socket and closes it so that the refusal is read. `closed` is called once. */
+/**
+ * Writes a refusal to a socket and closes it so that the refusal is read. `request` is what it answers, where one was
+ * read. `closed` is called once.
+ */
 export function refuseSocket(
   context: IngressContext,
   socket: Socket,
   refusal: Refusal,
-  accept: string | undefined,
+  request: RequestHead | undefined,
   closed: () => void,
 ): void {
+  const accept = request === undefined ? undefined : fieldValues(request.rawFields, "accept")[0];
   const message = renderRefusal(refusal, accept, context.settings.denials.explain);
-  endAndLinger(socket, refusalBytes(message), closed);
+  // The answer to a HEAD has the fields of a body, and none (RFC 9110 section 9.3.2).
+  const body = request?.method === "HEAD" ? Buffer.alloc(0) : message.body;
+  endAndLinger(socket, refusalBytes({ ...message, body }), closed);
 }
 
 /** Writes a refusal through a response, which is the last on its connection. */

@@ -18,18 +18,20 @@ import { resetSocket } from "../egress/reset.ts";
 import type { ClosedBy } from "../record/event.ts";
 import { fieldValues } from "../wire/fields.ts";
 import type { Failure, Outcome, Refusal } from "../wire/refusal.ts";
-import { type Admitted, admitReached, admitRequest } from "./admission.ts";
+import { type Admitted, type Refused, admitReached, admitRequest } from "./admission.ts";
+import type { HeadReading, RequestHead } from "../wire/request-head.ts";
 import { responseHeadBytes } from "../wire/response-head-bytes.ts";
-import { type Connection, closeAfterThis } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
 import { endLastResponse } from "./last-response.ts";
-import { type Reached, reach } from "./reach.ts";
+import { type Plain, type Reached, plainWay, reach } from "./reach.ts";
 import { refusalOfBrokenBody, refusalOfFailure, refusalOfMalformed, refuseResponse } from "./refuse.ts";
-import { type ResponseHead, hasBody, interimFields, judgeResponseHead, maxInterimResponses } from "./response-head.ts";
+import { type ResponseHead, hasBody, interimFields, judgeResponse, maxInterimResponses } from "./response-head.ts";
 
 /**
- * Handles one request; it and its response have listeners for errors. `release` is called once, when the exchange no longer
+ * Handles one request that Node's HTTP server has read; `head` is what the client sent of it. It and its response have
+ * listeners for errors. `release` is called once, when the exchange no longer
  * needs the connection.
  */
 export function handleRequest(
@@ -38,10 +40,12 @@ export function handleRequest(
   connection: Connection,
   request: IncomingMessage,
   response: ServerResponse,
+  head: RequestHead,
+  reading: HeadReading,
   release: () => void,
 ): void {
   const { limits } = context.settings;
-  const { method = "", url = "", rawHeaders, httpVersion } = request;
+  const { method, rawFields, httpVersion } = head;
   const exchange = openExchange(context, connection, "http", method);
   const { event } = exchange;
 
@@ -64,26 +68,25 @@ export function handleRequest(
   guard(decide);
 
   function decide(): void {
-    // The parser has failed while this request waited for its turn.
-    if (connection.refused && onBrokenBody()) return;
-    const head = { method, url, httpVersion, rawFields: rawHeaders };
-    const admission = admitRequest(context, connection, exchange, head, false);
+    if (connection.isBodyBroken && onBrokenBody()) return;
+    const admission = admitRequest(context, connection, exchange, head, reading, false);
     if (admission.kind === "refused") return tell(admission.refusal, admission.outcome);
     if (admission.isForProxy) return answerOptions();
     const { allow, target } = admission;
     const onDone = (reached: Reached): void => guard(() => onReached(admission, reached));
-    stopUpstream = reach(context, allow.permit, target, onDone).cancel;
+    stopUpstream = reach(context, allow.permit, target, plainWay, onDone).cancel;
   }
 
   function onReached({ allow, path, host, fields, framing }: Admitted, reached: Reached): void {
-    const socket = admitReached(exchange, allow, reached);
-    if ("kind" in socket) return tell(socket.refusal, socket.outcome);
+    const opened: Plain | Refused = admitReached(exchange, allow, reached);
+    if ("kind" in opened) return tell(opened.refusal, opened.outcome);
+    const { socket } = opened;
     sent = true;
-    awaitsContinue = httpVersion === "1.1" && fieldValues(rawHeaders, "expect").length > 0;
+    awaitsContinue = httpVersion === "1.1" && fieldValues(rawFields, "expect").length > 0;
     const expectContinue = awaitsContinue && framing.kind !== "none";
-    const head = { method, path, host, fields, framing, expectContinue };
+    const upstreamHead = { method, path, host, fields, framing, expectContinue };
     stopUpstream = () => socket.destroy();
-    stopUpstream = forward(request, response, socket, head, handlers).abort;
+    stopUpstream = forward(request, response, socket, upstreamHead, handlers).abort;
     request.on("data", (chunk: Buffer) => {
       event.bytesUp += chunk.length;
       waitFor(limits.bodyIdleTimeoutMs, onBodyIdle);
@@ -116,7 +119,7 @@ export function handleRequest(
   }
 
   function answer(upstream: IncomingMessage): void {
-    const reading = judgeResponseHead(upstream, context.via, context.now());
+    const reading = judgeResponse(method, upstream, context.via, context.now());
     if (reading.kind === "malformed") return fail(reading.failure, reading.detail);
     // Soon, not now: what else came in the same segment may show that the answer is broken, and then a 502 can be told.
     queueMicrotask(() => guard(() => beginAnswer(upstream, reading)));
@@ -128,7 +131,7 @@ export function handleRequest(
     // A proxy keeps no connection to an HTTP/1.0 client (RFC 9112 section 9.3), nor one with an upload that nobody reads.
     const isUnread = !request.complete || awaitsContinue;
     const isLast = !response.shouldKeepAlive || httpVersion === "1.0" || isUnread || context.isDraining();
-    if (isLast) closeAfterThis(connection);
+    if (isLast) connection.isLast = true;
     response.sendDate = false;
     try {
       response.writeHead(status, phrase, isLast ? [...fields, "Connection", "close"] : [...fields]);

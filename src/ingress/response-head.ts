@@ -1,6 +1,7 @@
 /** Is a response head one that may be passed on? Node's parser has refused most of what is broken; this is the rest. */
 import type { IncomingMessage } from "node:http";
 import { type RawFields, fieldValues, forwardedResponseFields } from "../wire/fields.ts";
+import { type ResponseFraming, judgeResponseFraming } from "../wire/parse-response-head.ts";
 import type { Failure } from "../wire/refusal.ts";
 import { isReasonPhrase } from "../wire/response-head-bytes.ts";
 
@@ -21,30 +22,41 @@ export const maxInterimResponses = 16;
 /** Node's client keeps a little more than that of a response, and drops the rest without a word. */
 const maxFields = 999;
 
+/** What there is of a final head before it has been judged. */
+export type RawResponseHead = Omit<ResponseHead, "kind"> & { readonly httpVersion: string };
+
+/** Judges the head of an answer that Node's parser has read. */
+export function judgeResponse(
+  method: string,
+  { statusCode: status = 0, statusMessage: phrase = "", rawHeaders: fields, httpVersion }: IncomingMessage,
+  pseudonym: string,
+  nowMs: number,
+): ResponseHeadReading {
+  if (httpVersion !== "1.1" && httpVersion !== "1.0") return malformed("the origin speaks another version of HTTP");
+  const framing = judgeResponseFraming(method, status, httpVersion, fields);
+  return judgeResponseHead({ status, phrase, fields, httpVersion }, framing, pseudonym, nowMs);
+}
+
 /**
- * Judges the final head of an origin (RFC 9112 section 6, threats.md section 4). `fields` are those for the client:
- * end-to-end, with our Via, and a Date where the origin gave none (RFC 9110 section 6.6.1).
+ * Judges the final head of an origin (RFC 9112 section 6, threats.md section 4). The fields of the answer are those for
+ * the client: end-to-end, with our Via, and a Date where the origin gave none (RFC 9110 section 6.6.1).
  */
-export function judgeResponseHead(response: IncomingMessage, pseudonym: string, nowMs: number): ResponseHeadReading {
-  const { statusCode: status = 0, statusMessage: phrase = "", rawHeaders, httpVersion } = response;
+export function judgeResponseHead(
+  { status, phrase, fields: sent, httpVersion }: RawResponseHead,
+  framing: ResponseFraming,
+  pseudonym: string,
+  nowMs: number,
+): ResponseHeadReading {
   if (status < 200 || status > 599) return malformed("the origin's status is none");
   if (status === 407) return malformed("the origin asks for proxy credentials");
-  if (httpVersion !== "1.1" && httpVersion !== "1.0") return malformed("the origin speaks another version of HTTP");
-  if (rawHeaders.length / 2 > maxFields) {
+  if (sent.length / 2 > maxFields) {
     const detail = "the origin's response has too many fields";
     return { kind: "malformed", failure: "http_response_header_section_size", detail };
   }
   if (!isReasonPhrase(phrase)) return malformed("the origin's reason phrase holds control characters");
-  const codings = fieldValues(rawHeaders, "transfer-encoding");
-  if (codings.length > 1 || (codings.length === 1 && codings[0]?.trim().toLowerCase() !== "chunked")) {
-    return malformed("the origin uses a transfer coding other than chunked");
-  }
-  const lengths = fieldValues(rawHeaders, "content-length");
-  if (lengths.length > 1 || (lengths.length === 1 && codings.length === 1)) {
-    return malformed("the origin's framing is ambiguous");
-  }
+  if (framing.kind === "malformed") return malformed(`the origin's framing is refused: ${framing.detail}`);
   // A 204 has no Content-Length (RFC 9110 section 8.6).
-  const own = status === 204 ? withoutLength(rawHeaders) : rawHeaders;
+  const own = status === 204 ? withoutLength(sent) : sent;
   const fields = [...forwardedResponseFields(own, `${httpVersion} ${pseudonym}`)];
   if (fieldValues(own, "date").length === 0) fields.push("Date", new Date(nowMs).toUTCString());
   return { kind: "head", status, phrase, fields };

@@ -15,19 +15,19 @@ import { resetSocket } from "../egress/reset.ts";
 import { splice } from "../egress/splice.ts";
 import { requestUpgrade } from "../egress/upgrade.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { type RawFields, fieldValues } from "../wire/fields.ts";
+import type { RawFields } from "../wire/fields.ts";
 import type { Failure, Outcome, Refusal } from "../wire/refusal.ts";
-import type { RequestHead } from "../wire/request-head.ts";
-import { type Admitted, admitReached, admitRequest } from "./admission.ts";
+import type { HeadReading, RequestHead } from "../wire/request-head.ts";
+import { type Admitted, type Refused, admitReached, admitRequest } from "./admission.ts";
 import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { openExchange } from "./exchange.ts";
 import { endAndLinger } from "./linger.ts";
-import { type Reached, reach } from "./reach.ts";
+import { type Plain, type Reached, plainWay, reach } from "./reach.ts";
 import { readAhead } from "./read-ahead.ts";
 import { refusalOfFailure, refuseSocket } from "./refuse.ts";
 import { responseHeadBytes } from "../wire/response-head-bytes.ts";
-import { interimFields, judgeResponseHead } from "./response-head.ts";
+import { interimFields, judgeResponse } from "./response-head.ts";
 
 /**
  * Handles one handshake and the tunnel behind it. Calls `closed` once, when the client's socket is closed or about to
@@ -37,6 +37,7 @@ export function handleWebSocket(
   context: IngressContext,
   connection: Connection,
   request: RequestHead,
+  reading: HeadReading,
   early: Buffer,
   closed: () => void,
 ): { readonly close: (closedBy: ClosedBy) => void } {
@@ -66,17 +67,17 @@ export function handleWebSocket(
   };
 
   function decide(): void {
-    const admission = admitRequest(context, connection, exchange, request, true);
+    const admission = admitRequest(context, connection, exchange, request, reading, true);
     if (admission.kind === "refused") return tell(admission.refusal, admission.outcome);
     const { allow, target } = admission;
     const onDone = (reached: Reached): void => guard(() => onReached(admission, reached));
-    stopUpstream = reach(context, allow.permit, target, onDone).cancel;
+    stopUpstream = reach(context, allow.permit, target, plainWay, onDone).cancel;
   }
 
   function onReached(admitted: Admitted, reached: Reached): void {
-    const socket = admitReached(exchange, admitted.allow, reached);
-    if ("kind" in socket) return tell(socket.refusal, socket.outcome);
-    stopUpstream = requestUpgrade(socket, admitted, limits.responseHeadTimeoutMs, {
+    const opened: Plain | Refused = admitReached(exchange, admitted.allow, reached);
+    if ("kind" in opened) return tell(opened.refusal, opened.outcome);
+    stopUpstream = requestUpgrade(opened.socket, admitted, limits.responseHeadTimeoutMs, {
       onSwitched: (answer, upstream, behind) => guard(() => onSwitched(admitted, answer, upstream, behind)),
       onResponse: (answer) => guard(() => onResponse(answer)),
       onFailure: (failure, detail) => guard(() => fail(failure, detail)),
@@ -95,6 +96,7 @@ export function handleWebSocket(
     tunnelOpen = true;
     context.metrics.tunnelOpened();
     spliced = splice(client, upstream, {
+      deadlines: context.deadlines,
       idleTimeoutMs: allow.rule?.idleTimeoutMs ?? ruleset.defaultIdleTimeoutMs,
       onBytesUp: (bytes) => (event.bytesUp += bytes),
       onBytesDown: (bytes) => (event.bytesDown += bytes),
@@ -107,7 +109,7 @@ export function handleWebSocket(
 
   /** The origin refused to switch: its answer goes down, delimited by the end of the connection, and that is all. */
   function onResponse(upstream: IncomingMessage): void {
-    const reading = judgeResponseHead(upstream, context.via, context.now());
+    const reading = judgeResponse(request.method, upstream, context.via, context.now());
     if (reading.kind === "malformed") return fail(reading.failure, reading.detail);
     const { status, phrase, fields } = reading;
     event.status = status;
@@ -143,7 +145,7 @@ export function handleWebSocket(
     if (finished) return;
     event.status = refusal.status;
     letGoOfClient();
-    refuseSocket(context, client, refusal, fieldValues(request.rawFields, "accept")[0], closed);
+    refuseSocket(context, client, refusal, request, closed);
     conclude(outcome, "proxy");
   }
 

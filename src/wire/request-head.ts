@@ -1,7 +1,7 @@
 /** The framing and the form of a request head, judged on the raw fields (RFC 9112 section 6, threats.md section 3). */
 import { type RawFields, fieldTokens, fieldValues } from "./fields.ts";
 
-/** What Node's parser hands over of a head. */
+/** A head as it came: what `parse-request-head` reads off the wire. */
 export type RequestHead = {
   readonly method: string;
   readonly url: string;
@@ -34,8 +34,8 @@ export type HeadProblem =
   | "expectation_failed";
 
 /**
- * Judges a head before its target is looked at. Node's parser has refused bare CR and LF, folded lines, bad names and
- * most bad lengths; this refuses what is left to the application, and whatever two recipients could read in two ways.
+ * Judges a head before its target is looked at. The parser has refused bare CR and LF, folded lines and bad names; this
+ * refuses whatever two recipients could read in two ways.
  */
 export function readHead(head: RequestHead, maxFields: number): HeadReading {
   const { rawFields, httpVersion } = head;
@@ -70,6 +70,10 @@ function readFraming({ method, httpVersion, rawFields }: RequestHead): Framing |
     const [coding = ""] = codings;
     if (coding === "") return bad("bad_request", "an empty Transfer-Encoding");
     if (coding.toLowerCase() === "chunked") return { kind: "chunked" };
+    // Chunks within something else: where they end depends on who reads them.
+    if (fieldTokens(rawFields, "transfer-encoding").slice(0, -1).includes("chunked")) {
+      return bad("bad_request", "a transfer coding around chunked");
+    }
     return bad("coding_unknown", "a transfer coding other than chunked");
   }
   if (lengths.length > 1) return bad("bad_request", "two Content-Length fields");

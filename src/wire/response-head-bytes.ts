@@ -1,11 +1,15 @@
-/** The head of a response as bytes, for sockets that no HTTP server writes to. */
+/** The head of a response as it goes on the wire, for sockets that no HTTP server writes to. */
 import type { RawFields } from "./fields.ts";
 
-/** A response head as bytes, for sockets that no HTTP server writes to. */
 export function responseHeadBytes(status: number, phrase: string, fields: RawFields): Buffer {
-  const lines = [`HTTP/1.1 ${status} ${isReasonPhrase(phrase) ? phrase : ""}`];
-  for (let i = 0; i + 1 < fields.length; i += 2) lines.push(`${fields[i]}: ${fields[i + 1]}`);
-  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+  return Buffer.from(responseHeadText(status, phrase, fields), "latin1");
+}
+
+/** The same as a latin1 string. */
+export function responseHeadText(status: number, phrase: string, fields: RawFields): string {
+  let text = `HTTP/1.1 ${status} ${isReasonPhrase(phrase) ? phrase : ""}\r\n`;
+  for (let i = 0; i + 1 < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
+  return `${text}\r\n`;
 }
 
 /** What a reason phrase may hold (RFC 9112 section 4). */

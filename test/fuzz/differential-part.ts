@@ -118,13 +118,16 @@ function differenceOf(bytes: Buffer, one: Forwarded): string | undefined {
 const own = ["host", "content-length", "transfer-encoding", "connection", "expect", "via"];
 
 function differenceOfFields(fields: readonly Field[], one: Forwarded): string | undefined {
-  if (valuesOf(fields, "connection").join() !== "close") return "a Connection that is not the proxy's";
+  // Requests that share connections say nothing of them.
+  const connection = valuesOf(fields, "connection");
+  if (connection.length > 1 || (connection[0] ?? "close") !== "close") return "a Connection that is not the proxy's";
   if (membersOf(fields, "expect").some((value) => value !== "100-continue")) return "an expectation";
   const via = valuesOf(fields, "via");
   if (via.length !== one.via.length + 1 || !one.via.every((value, i) => via[i] === value)) return "another Via";
   const names = new Set(fields.map(([name]) => name.toLowerCase()).filter((name) => !own.includes(name)));
   for (const name of new Set([...names, ...one.fields.keys()])) {
-    const [here, there] = [valuesOf(fields, name), one.fields.get(name) ?? []];
+    const here = listed(name, valuesOf(fields, name));
+    const there = listed(name, one.fields.get(name) ?? []);
     if (here.length !== there.length || here.some((value, i) => value !== there[i]))
       return `${name}: ${JSON.stringify(here)}, not ${JSON.stringify(there)}`;
   }
@@ -133,6 +136,11 @@ function differenceOfFields(fields: readonly Field[], one: Forwarded): string | 
 
 function isEmptyLength(fields: readonly Field[]): boolean {
   return valuesOf(fields, "content-length").join() === "0";
+}
+
+/** RFC 6265 section 5.4 has one Cookie field: Node's client makes one of several, and `fetch` leaves them. */
+function listed(name: string, values: readonly string[]): readonly string[] {
+  return name === "cookie" && values.length > 0 ? [values.join("; ").trim()] : values;
 }
 
 /** There is one way to write a head. (Node joins the lines of Cookie, and leaves the space behind an empty last one.) */
@@ -238,7 +246,8 @@ function answer({ socket, bytes }: Recording): void {
     if (reading.kind === "incomplete" || socket.writableEnded) return;
     // The line end lets the next answer on the client's connection begin a line.
     const body = reading.head?.method === "HEAD" ? "" : "ok\r\n";
-    socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n${body}`);
+    // One request for a connection: what else came on it was not asked for.
+    socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n${body}`);
   });
   socket.on("end", () => socket.end());
 }

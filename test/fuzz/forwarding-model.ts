@@ -1,6 +1,6 @@
 /** What may reach an origin, and as what: the model that the differential fuzzing holds a real process against. */
 import { isValidRange } from "./range-part.ts";
-import { type Head, type RequestReading, membersOf, readRequest, trim, valuesOf } from "./strict-http.ts";
+import { type Head, type RequestReading, membersOf, readRequest, valuesOf } from "./strict-http.ts";
 
 /** The policy that the process runs with. All names lead to the recording origin. */
 export const policy = {
@@ -151,9 +151,6 @@ function endToEnd(
     const decremented = folded === "max-forwards" && hops !== undefined ? String(Number(hops) - 1) : value;
     kept.set(folded, [...(kept.get(folded) ?? []), decremented]);
   }
-  // RFC 6265 section 5.4 has one Cookie field; several are one with semicolons.
-  const cookies = kept.get("cookie");
-  if (cookies !== undefined) kept.set("cookie", [trim(cookies.join("; "))]);
   return kept;
 }
 

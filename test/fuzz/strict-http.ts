@@ -29,7 +29,7 @@ export type RequestReading =
 /** Reads the request that begins at `start`. Empty lines in front of it are passed over (RFC 9112 section 2.2). */
 export function readRequest(bytes: Buffer, start: number): RequestReading {
   let from = start;
-  while (bytes[from] === 0x0d || bytes[from] === 0x0a) from += 1;
+  while (bytes[from] === 0x0d && bytes[from + 1] === 0x0a && from < start + 16) from += 2;
   const headEnd = bytes.indexOf("\r\n\r\n", from, "latin1");
   if (headEnd < 0) return { kind: "incomplete", head: undefined, body: nothing };
   const head = parseHead(bytes.toString("latin1", from, headEnd));
@@ -56,8 +56,7 @@ const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 function parseHead(text: string): Head | string {
   const [start = "", ...lines] = text.split("\r\n");
-  // More than one space is one to Node's parser, which RFC 9112 section 3 lets a recipient do.
-  const request = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) +([\x21-\x7e\x80-\xff]+) +HTTP\/1\.([01])$/.exec(start);
+  const request = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/.exec(start);
   if (request === null) return "request line";
   const fields: Field[] = [];
   for (const line of lines) {

@@ -44,6 +44,10 @@ function scriptedAddress(number: number): Destination {
   return destination(`198.18.0.${number}`, 443);
 }
 
+type Plain = { readonly socket: Socket };
+type PlainOptions = DialOptions<Plain>;
+type PlainResult = DialResult<Plain>;
+
 /** `silent`, or the error code to fail with. */
 type Script = string;
 
@@ -53,7 +57,7 @@ type Script = string;
  */
 function scripted(script: Readonly<Record<string, Script>>): {
   opened: Socket[];
-  connect: DialOptions["connect"] & {};
+  connect: PlainOptions["connect"];
 } {
   const opened: Socket[] = [];
   return {
@@ -66,17 +70,21 @@ function scripted(script: Readonly<Record<string, Script>>): {
       }
       opened.push(socket);
       sockets.push(socket);
-      return socket;
+      return { socket };
     },
   };
 }
 
-const patient = { timeoutMs: 30_000, attemptDelayMs: 30_000, onread: undefined };
+const patient: PlainOptions = {
+  timeoutMs: 30_000,
+  attemptDelayMs: 30_000,
+  connect: (options) => ({ socket: netConnect(options) }),
+};
 
-function dialled(destinations: readonly Destination[], options: Partial<DialOptions> = {}): Promise<DialResult> {
+function dialled(destinations: readonly Destination[], options: Partial<PlainOptions> = {}): Promise<PlainResult> {
   return new Promise((done) => {
     dial(destinations, { ...patient, ...options }, (result) => {
-      if (result.kind === "connected") sockets.push(result.socket);
+      if (result.kind === "connected") sockets.push(result.opened.socket);
       done(result);
     });
   });
@@ -84,11 +92,11 @@ function dialled(destinations: readonly Destination[], options: Partial<DialOpti
 
 async function connected(
   destinations: readonly Destination[],
-  options: Partial<DialOptions> = {},
-): Promise<DialResult & { kind: "connected" }> {
+  options: Partial<PlainOptions> = {},
+): Promise<PlainResult & { kind: "connected"; socket: Socket }> {
   const result = await dialled(destinations, options);
   if (result.kind === "failed") throw new Error(result.outcome);
-  return result;
+  return { ...result, socket: result.opened.socket };
 }
 
 /** A byte there and back on another connection: what had arrived before has been read by then, had anyone read. */
@@ -134,13 +142,13 @@ describe("one destination", () => {
     const arrived = new Promise<void>((done) => (seen = done));
     const target = await listen("127.0.0.1", (socket) => socket.write("220 hello", () => greeted()));
     const { socket } = await connected([target], {
-      onread: {
-        buffer: Buffer.alloc(64),
-        callback: (length, buffer) => {
+      connect: (options) => {
+        const callback = (length: number, buffer: Uint8Array): boolean => {
           received.push(Buffer.from(buffer.buffer, buffer.byteOffset, length).toString());
           seen();
           return true;
-        },
+        };
+        return { socket: netConnect({ ...options, onread: { buffer: Buffer.alloc(64), callback } }) };
       },
     });
     await greeting;
@@ -249,7 +257,7 @@ describe("several destinations", () => {
       const socket = new Socket({ allowHalfOpen: true });
       opened.push(socket);
       proceed = () => socket.connect(first.port, first.address.text);
-      return socket;
+      return { socket };
     };
     const result = await connected([first, scriptedAddress(2)], { connect: late, attemptDelayMs: 5 });
     expect(result.destination).toBe(first);
@@ -276,10 +284,12 @@ describe("several destinations", () => {
       opening += 1;
       if (opening === 2) held.forEach((each, i) => each.connect(targets[i]!.port, targets[i]!.address.text));
       opened.push(socket);
-      return socket;
+      return { socket };
     };
     let calls = 0;
-    const { socket } = await new Promise<DialResult & { kind: "connected" }>((done) => {
+    const {
+      opened: { socket },
+    } = await new Promise<PlainResult & { kind: "connected" }>((done) => {
       dial(targets, { ...patient, connect: together, attemptDelayMs: 1 }, (result) => {
         calls += 1;
         if (result.kind === "connected") done(result);
@@ -376,7 +386,7 @@ describe("cancelling", () => {
     const socket = await new Promise<Socket>((done, fail) => {
       const handle = dial([target], patient, (result) => {
         handle.cancel();
-        if (result.kind === "connected") done(result.socket);
+        if (result.kind === "connected") done(result.opened.socket);
         else fail(new Error(result.outcome));
       });
     });

@@ -96,8 +96,8 @@ describe("a planted fault is found", () => {
       seeds: [Buffer.from("a")],
       maxCpuMs: 20,
       check: (input) => {
-        const end = performance.now() + (input.length > 20 ? 60 : 0);
-        while (performance.now() < end);
+        const { user } = process.cpuUsage();
+        while (input.length > 20 && process.cpuUsage().user - user < 60_000);
         return "";
       },
     }),
@@ -110,7 +110,7 @@ describe("a planted fault is found", () => {
 
 describe("what an origin must not get is noticed", () => {
   const head = "Host: plain.example.com\r\n";
-  const own = "Via: 1.1 x\r\nConnection: close\r\n";
+  const own = "Via: 1.1 x\r\n";
   const get = `GET http://plain.example.com/a HTTP/1.1\r\n${head}TE: trailers\r\nX: 1\r\n\r\n`;
   const post = `POST http://plain.example.com/b HTTP/1.1\r\n${head}Content-Length: 2\r\n\r\nok`;
   const denied = `GET http://denied.example.com/ HTTP/1.1\r\nHost: denied.example.com\r\n\r\n`;

@@ -29,12 +29,8 @@ async function fieldsAt(path: string, fields: readonly string[], method = "GET",
   return text.slice(0, text.indexOf("\r\n\r\n")).split("\r\n").slice(1);
 }
 
-/** What every bodiless forwarded request has, whatever came. */
-const own = [
-  "Host: plain.example.com",
-  expect.stringMatching(/^Via: 1\.1 sallyport-[0-9a-f]{8}$/),
-  "Connection: close",
-];
+/** What every forwarded request has, whatever came. */
+const own = ["Host: plain.example.com", expect.stringMatching(/^Via: 1\.1 sallyport-[0-9a-f]{8}$/)];
 
 describe("towards the origin", () => {
   test("no hop-by-hop field is passed on", async () => {
@@ -52,7 +48,7 @@ describe("towards the origin", () => {
       "X-OTHER: gone",
       "X-Kept: 1",
     ]);
-    expect(fields).toEqual([own[0], "X-Kept: 1", own[1], own[2]]);
+    expect(fields).toEqual([own[0], "X-Kept: 1", own[1]]);
   });
 
   const nominations: Readonly<Record<string, readonly string[]>> = {
@@ -70,14 +66,14 @@ describe("towards the origin", () => {
 
   test("a body stays framed when its framing is nominated", async () => {
     const length = await fieldsAt("/length", ["Connection: Content-Length", "Content-Length: 3"], "POST", "abc");
-    expect(length).toEqual([own[0], own[1], "Content-Length: 3", own[2]]);
+    expect(length).toEqual([...own, "Content-Length: 3", "Connection: close"]);
     const chunked = await fieldsAt(
       "/chunked",
       ["Connection: Transfer-Encoding", "Transfer-Encoding: chunked"],
       "POST",
       "3\r\nabc\r\n0\r\n\r\n",
     );
-    expect(chunked).toEqual([own[0], own[1], "Transfer-Encoding: chunked", own[2]]);
+    expect(chunked).toEqual([...own, "Transfer-Encoding: chunked", "Connection: close"]);
   });
 
   test("what is nominated and not ours to keep is removed, credentials among it", async () => {
@@ -92,7 +88,7 @@ describe("towards the origin", () => {
 
   test("Request-Range is removed, Range is not", async () => {
     const fields = await fieldsAt("/range", ["Request-Range: bytes=0-1", "Range: bytes=0-1"]);
-    expect(fields).toEqual([own[0], "Range: bytes=0-1", own[1], own[2]]);
+    expect(fields).toEqual([own[0], "Range: bytes=0-1", own[1]]);
   });
 
   test("no field of a client makes it another client", async () => {
@@ -102,12 +98,12 @@ describe("towards the origin", () => {
       "X-Upstream-Https-Proxy: evil",
       "X-Real-IP: 10.0.0.1",
     ];
-    expect(await fieldsAt("/claims", claims)).toEqual([own[0], ...claims, own[1], own[2]]);
+    expect(await fieldsAt("/claims", claims)).toEqual([own[0], ...claims, own[1]]);
   });
 
   test("Via is appended to the Via that came", async () => {
     const fields = await fieldsAt("/via", ["Via: 1.0 fred, 1.1 other (comment)"]);
-    expect(fields).toEqual([own[0], "Via: 1.0 fred, 1.1 other (comment)", own[1], own[2]]);
+    expect(fields).toEqual([own[0], "Via: 1.0 fred, 1.1 other (comment)", own[1]]);
   });
 
   test("obs-text comes out byte for byte, with and without a body", async () => {
@@ -119,7 +115,7 @@ describe("towards the origin", () => {
 
   test("values of one field keep their order", async () => {
     const fields = await fieldsAt("/order", ["X-A: 1", "X-B: 1", "x-a: 2", "Accept: a", "Accept: b"]);
-    expect(fields.filter((line) => /^x-a/i.test(line))).toEqual(["X-A: 1", "X-A: 2"]);
+    expect(fields.filter((line) => /^x-a/i.test(line))).toEqual(["X-A: 1", "x-a: 2"]);
     expect(fields.filter((line) => line.startsWith("Accept"))).toEqual(["Accept: a", "Accept: b"]);
   });
 

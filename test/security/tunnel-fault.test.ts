@@ -2,6 +2,8 @@
  * Attack: bytes that meet a bug. Whatever throws in the middle of a tunnel, the client gets no further, the process
  * lives, and the log has the error. The bugs are made here, by functions that throw.
  */
+import { createDeadlines } from "../../src/egress/deadlines.ts";
+import { readHead } from "../../src/wire/request-head.ts";
 import { once } from "node:events";
 import { type AddressInfo, type Server, createServer } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -62,6 +64,7 @@ async function begin(breaks: Breaks): Promise<Run> {
     settings,
     ruleset: () => ruleset,
     via: "test",
+    instance: "",
     resolver: { cached: () => undefined, resolve: broken, close: () => {} },
     findOwnListener: () => undefined,
     metrics: { ...createMetrics({ version: "0", nodeVersion: "0" }), ...breaks.metrics },
@@ -69,6 +72,7 @@ async function begin(breaks: Breaks): Promise<Run> {
       exchange: (exchange: Exchange) => exchanges.push({ ...exchange }),
       problem: (problem: Problem) => problems.push(problem),
     } as unknown as IngressContext["log"],
+    deadlines: createDeadlines(performance.now.bind(performance), (error) => problems.push({ message: "late", error })),
     onDenial: () => {},
     now: Date.now,
     isDraining: () => false,
@@ -82,7 +86,9 @@ async function begin(breaks: Breaks): Promise<Run> {
     server?.once("connection", (socket) => {
       socket.on("error", () => {});
       const head = { method: "CONNECT", url: `${host}:443`, httpVersion: "1.1", rawFields: [] };
-      handleConnect(context, createConnection(socket, "test", null), head, Buffer.alloc(0), () => (calls += 1));
+      const reading = readHead(head, 128);
+      const connection = createConnection(socket, "test", null);
+      handleConnect(context, connection, head, reading, Buffer.alloc(0), () => (calls += 1));
       socket.once("close", () => setImmediate(() => fulfil(calls)));
     });
   });

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, type Server, type Socket, connect, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { resetSocket } from "../../../src/egress/reset.ts";
+import { createDeadlines } from "../../../src/egress/deadlines.ts";
 import { type SpliceEnd, splice } from "../../../src/egress/splice.ts";
 
 const servers: Server[] = [];
@@ -39,6 +40,13 @@ type Spliced = {
   readonly close: () => void;
 };
 
+const deadlines = createDeadlines(
+  () => performance.now(),
+  (error) => {
+    throw error;
+  },
+);
+
 async function spliced(
   idleTimeoutMs = 60_000,
   before: (client: Socket, upstream: Socket) => void = () => {},
@@ -51,6 +59,7 @@ async function spliced(
   let close = (): void => {};
   const ended = new Promise<SpliceEnd>((fulfil) => {
     close = splice(near, far, {
+      deadlines,
       idleTimeoutMs,
       onBytesUp: (count) => (bytes.up += count),
       onBytesDown: (count) => (bytes.down += count),
@@ -180,7 +189,7 @@ describe("every way out closes both sockets and is told once", () => {
     const [far, upstream] = await pair();
     near.destroy();
     const end = await new Promise<SpliceEnd>((done) => {
-      splice(near, far, { idleTimeoutMs: 60_000, onBytesUp: () => {}, onBytesDown: () => {}, done });
+      splice(near, far, { deadlines, idleTimeoutMs: 60_000, onBytesUp: () => {}, onBytesDown: () => {}, done });
     });
     expect(end.outcome).not.toBe("idle_timeout");
     expect(far.destroyed).toBe(true);
