@@ -3,6 +3,8 @@
  * number, which is what a busy connection does with every chunk.
  */
 
+import { type Chain, type Link, createChain } from "./chain.ts";
+
 export type Deadline = {
   /** Moves it to `ms` from now. Does nothing once it has been cancelled or has expired. */
   readonly move: (ms: number) => void;
@@ -21,7 +23,7 @@ const slots = 512;
 export function createDeadlines(now: () => number, onProblem: (error: unknown) => void): Deadlines {
   // A wheel: each slot holds what is looked at when the clock passes it. Who is due later, by a move or by a deadline
   // of more than one turn, goes to another slot then.
-  const wheel: Set<Waiting>[] = Array.from({ length: slots }, () => new Set());
+  const wheel: Chain<Waiting>[] = Array.from({ length: slots }, () => createChain());
   let count = 0;
   let at = 0;
   let clock: NodeJS.Timeout | undefined;
@@ -29,11 +31,14 @@ export function createDeadlines(now: () => number, onProblem: (error: unknown) =
   const file = (waiting: Waiting): void => {
     const ticks = Math.min(slots - 1, Math.max(1, Math.ceil((waiting.dueAt - at * tickMs) / tickMs)));
     waiting.slot = (at + ticks) % slots;
-    wheel[waiting.slot]?.add(waiting);
+    waiting.link = wheel[waiting.slot]?.add(waiting);
+  };
+  const unfile = (waiting: Waiting): void => {
+    if (waiting.link !== undefined) wheel[waiting.slot]?.remove(waiting.link);
+    waiting.link = undefined;
   };
   const remove = (waiting: Waiting): void => {
-    wheel[waiting.slot]?.delete(waiting);
-    waiting.slot = gone;
+    unfile(waiting);
     count -= 1;
     if (count > 0) return;
     clearInterval(clock);
@@ -46,14 +51,12 @@ export function createDeadlines(now: () => number, onProblem: (error: unknown) =
     while (at < until) {
       at += 1;
       const slot = wheel[at % slots];
-      if (slot === undefined || slot.size === 0) continue;
-      for (const waiting of [...slot]) look(waiting, slot);
+      if (slot !== undefined && slot.size() > 0) slot.each(look);
     }
   };
-  const look = (waiting: Waiting, slot: Set<Waiting>): void => {
-    if (!slot.has(waiting)) return;
+  const look = (waiting: Waiting): void => {
     if (waiting.dueAt > now()) {
-      slot.delete(waiting);
+      unfile(waiting);
       file(waiting);
       return;
     }
@@ -71,28 +74,26 @@ export function createDeadlines(now: () => number, onProblem: (error: unknown) =
         at = Math.floor(now() / tickMs);
         clock = setInterval(turn, tickMs);
       }
-      const waiting: Waiting = { dueAt: now() + ms, slot: gone, expire };
+      const waiting: Waiting = { dueAt: now() + ms, slot: 0, link: undefined, expire };
       count += 1;
       file(waiting);
       return {
         move: (newMs) => {
-          if (waiting.slot === gone) return;
+          if (waiting.link === undefined) return;
           const dueAt = now() + newMs;
           const isSooner = dueAt < waiting.dueAt;
           waiting.dueAt = dueAt;
           // Later is found out when the slot is passed.
           if (!isSooner) return;
-          wheel[waiting.slot]?.delete(waiting);
+          unfile(waiting);
           file(waiting);
         },
         cancel: () => {
-          if (waiting.slot !== gone) remove(waiting);
+          if (waiting.link !== undefined) remove(waiting);
         },
       };
     },
   };
 }
 
-const gone = -1;
-
-type Waiting = { dueAt: number; slot: number; readonly expire: () => void };
+type Waiting = { dueAt: number; slot: number; link: Link<Waiting> | undefined; readonly expire: () => void };

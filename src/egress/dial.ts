@@ -1,14 +1,15 @@
 /** Opens a connection to the first admitted destination that answers (Happy Eyeballs version 2, RFC 8305 section 5). */
-import type { Socket, TcpNetConnectOpts } from "node:net";
+import type { Socket } from "node:net";
 import type { Destination } from "./admit.ts";
+import type { DialTarget } from "./inflow.ts";
 
 export type DialOptions<Opened extends { readonly socket: Socket }> = {
   /** All attempts together take no longer than this. */
   readonly timeoutMs: number;
   /** Pause before the next address is tried beside one that has not answered; `connectionAttemptDelayMs` is the RFC's. */
   readonly attemptDelayMs: number;
-  /** Begins an attempt: `net.connect`, or something that is made of it. */
-  readonly connect: (options: TcpNetConnectOpts) => Opened;
+  /** Begins an attempt: `connectPlain`, `connectUpstream`. */
+  readonly connect: (target: DialTarget) => Opened;
 };
 
 /**
@@ -68,7 +69,7 @@ export function dial<Opened extends { readonly socket: Socket }>(
   }
 
   function attempt(destination: Destination): void {
-    const opened = options.connect(optionsFor(destination));
+    const opened = options.connect({ host: destination.address.text, port: destination.port });
     const { socket } = opened;
     socket.on("error", onError);
     socket.on("connect", onConnect);
@@ -105,11 +106,6 @@ export function dial<Opened extends { readonly socket: Socket }>(
     for (const socket of attempts) abandon(socket);
     attempts.clear();
   }
-}
-
-/** The address is a literal, so there is no lookup, and `autoSelectFamily` would only cost. */
-function optionsFor({ address, port }: Destination): TcpNetConnectOpts {
-  return { host: address.text, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false };
 }
 
 function abandon(socket: Socket): void {

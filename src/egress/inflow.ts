@@ -2,7 +2,7 @@
  * Bytes of an upstream socket as they come out of the kernel, in a buffer that is used again: `net.connect({ onread })`,
  * which costs a fraction of a stream's `data` events (docs/benchmarks.md).
  */
-import { type OnReadOpts, type Socket, type TcpNetConnectOpts, connect as netConnect } from "node:net";
+import { type OnReadOpts, type Socket, connect as netConnect } from "node:net";
 
 /**
  * What became of bytes. `used`: they may be overwritten. `kept`: they may not, but more may come. `full`: they may not,
@@ -44,10 +44,19 @@ export function pass(client: Socket, bytes: Buffer): Taken {
   return hasRoom ? "kept" : "full";
 }
 
-/** `net.connect` with an inflow. */
-export function connectUpstream(options: TcpNetConnectOpts): Upstream {
+/** Where to; `host` is an address, so that there is no lookup, and `autoSelectFamily` would only cost. */
+export type DialTarget = { readonly host: string; readonly port: number };
+
+/** `net.connect` for an upstream: half-open is allowed, and nothing waits for more to send. */
+export function connectPlain({ host, port }: DialTarget): { readonly socket: Socket } {
+  return { socket: netConnect({ host, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false }) };
+}
+
+/** The same with an inflow. */
+export function connectUpstream({ host, port }: DialTarget): Upstream {
   const inflow = createInflow(() => socket);
-  const socket = netConnect({ ...options, onread: inflow.onread });
+  const { onread } = inflow;
+  const socket = netConnect({ host, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false, onread });
   socket.once("close", inflow.release);
   return { socket, inflow };
 }

@@ -127,7 +127,7 @@ export function handleConnect(
 
   function peek(allow: Allow, target: Authority, server: Upstream): void {
     const onFinding = (finding: ClientFinding): void => guard(() => onHello(allow, target, server, finding));
-    cancelWait = peekClientHello(sent, limits, onFinding).cancel;
+    cancelWait = peekClientHello(context.deadlines, sent, limits, onFinding).cancel;
   }
 
   function onHello(allow: Allow, target: Authority, server: Upstream, hello: ClientFinding): void {
@@ -159,7 +159,7 @@ export function handleConnect(
       client.write(bytes);
     };
     const onFinding = (finding: ServerFinding): void => guard(() => onAnswer(allow, target, server, finding, pass));
-    cancelWait = vetServerHello(server, limits, guard, pass, onFinding).cancel;
+    cancelWait = vetServerHello(context.deadlines, server, limits, guard, pass, onFinding).cancel;
     // A client that leaves now is not waited for: the origin hears of it, and answers or ends its side.
     sent.watch(() => {
       if (sent.ended() && sent.held().length === 0) server.socket.end();

@@ -19,7 +19,7 @@ import { type AnswerFraming, type AnswerHead, type Origin, type Receiver, create
 import type { Pool, PoolKey } from "../egress/pool.ts";
 import { formatHost } from "../names/hostname.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { type RawFields, fieldTokens, fieldValues } from "../wire/fields.ts";
+import { fieldTokens, fieldValues } from "../wire/fields.ts";
 import type { Outcome, Refusal } from "../wire/refusal.ts";
 import type { HeadReading, RequestHead } from "../wire/request-head.ts";
 import { responseHeadBytes, responseHeadText } from "../wire/response-head-bytes.ts";
@@ -46,7 +46,6 @@ export function handleFetch(
 ): LaneExchange & { readonly start: () => void } {
   const { socket: client } = connection;
   const { limits } = context.settings;
-  const keepAliveSeconds = Math.floor(limits.keepaliveTimeoutMs / 1000);
   const { method, rawFields } = head;
   const exchange = openExchange(context, connection, "http", method);
   const { event } = exchange;
@@ -169,15 +168,15 @@ export function handleFetch(
     isLast = context.isDraining() || fieldTokens(rawFields, "connection").includes("close");
     isChunked = hasBody(method, status) && (framing.kind === "chunked" || framing.kind === "until_close");
     event.status = status;
-    pending = responseHeadText(status, phrase, own(answer.fields));
+    pending = responseHeadText(status, phrase, answer.fields, own());
     turn.wait(limits.bodyIdleTimeoutMs, onBodyIdle);
   }
 
   /** The fields of this hop: the body's framing, and whether the connection ends. */
-  function own(fields: RawFields): RawFields {
-    const framing = isChunked ? ["Transfer-Encoding", "chunked"] : [];
-    if (isLast) return [...fields, ...framing, "Connection", "close"];
-    return [...fields, ...framing, "Connection", "keep-alive", "Keep-Alive", `timeout=${keepAliveSeconds}`];
+  function own(): string {
+    const framing = isChunked ? "Transfer-Encoding: chunked\r\n" : "";
+    if (isLast) return `${framing}Connection: close\r\n`;
+    return `${framing}Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(limits.keepaliveTimeoutMs / 1000)}\r\n`;
   }
 
   function onBody(bytes: Buffer): Taken {

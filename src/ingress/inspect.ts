@@ -2,6 +2,7 @@
  * The two looks into an https tunnel before its bytes may flow. Both only find out, within a deadline and a cap: what
  * follows from it, and closing sockets, is `connect`'s.
  */
+import type { Deadlines } from "../egress/deadlines.ts";
 import type { Upstream } from "../egress/inflow.ts";
 import type { Limits } from "../config/settings.ts";
 import type { FinalHello, FinalServerHello } from "../policy/decide-hello.ts";
@@ -33,9 +34,14 @@ export type Look = { readonly cancel: () => void };
 const serverHelloBytes = 20 * 1024;
 
 /** Peeks at the client's first bytes, and takes none: `done` is told once, never before this has returned. */
-export function peekClientHello(client: ReadAhead, limits: Limits, done: (finding: ClientFinding) => void): Look {
+export function peekClientHello(
+  deadlines: Deadlines,
+  client: ReadAhead,
+  limits: Limits,
+  done: (finding: ClientFinding) => void,
+): Look {
   let walk: RecordWalk | undefined;
-  const { settle, cancel } = withDeadline<ClientFinding>(client, limits.helloTimeoutMs, done);
+  const { settle, cancel } = withDeadline<ClientFinding>(deadlines, client, limits.helloTimeoutMs, done);
   client.watch(() => {
     const reading = parseClientHello(client.held(), limits.helloBytes, walk);
     if (reading.kind === "hello" && holdsHandshake(client.held().subarray(reading.length))) {
@@ -54,6 +60,7 @@ export function peekClientHello(client: ReadAhead, limits: Limits, done: (findin
  * shake hands says so in one. `done` is told once, never before this has returned.
  */
 export function vetServerHello(
+  deadlines: Deadlines,
   upstream: Upstream,
   limits: Limits,
   guard: Guard,
@@ -62,7 +69,7 @@ export function vetServerHello(
 ): Look {
   const server = readUpstreamAhead(upstream, serverHelloBytes, guard);
   let passed = 0;
-  const { settle, cancel } = withDeadline<ServerFinding["said"]>(server, limits.helloTimeoutMs, (said) => {
+  const { settle, cancel } = withDeadline<ServerFinding["said"]>(deadlines, server, limits.helloTimeoutMs, (said) => {
     server.stop();
     done({ said, held: server.held() });
   });
@@ -90,16 +97,17 @@ export function inspectionResult(verdict: Verdict, hello: FinalHello): SniResult
 }
 
 function withDeadline<Finding>(
+  deadlines: Deadlines,
   peer: ReadAhead,
   timeoutMs: number,
   done: (finding: Finding | { readonly kind: "timeout" }) => void,
 ): { readonly settle: (finding: Finding) => void; readonly cancel: () => void } {
-  const deadline = setTimeout(() => {
+  const deadline = deadlines.after(timeoutMs, () => {
     peer.unwatch();
     done({ kind: "timeout" });
-  }, timeoutMs);
+  });
   const cancel = (): void => {
-    clearTimeout(deadline);
+    deadline.cancel();
     peer.unwatch();
   };
   const settle = (finding: Finding): void => {

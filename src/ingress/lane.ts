@@ -13,7 +13,7 @@
 import type { Deadline } from "../egress/deadlines.ts";
 import type { Pool } from "../egress/pool.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { fieldValues } from "../wire/fields.ts";
+import { hasField } from "../wire/fields.ts";
 import { parseRequestHead } from "../wire/parse-request-head.ts";
 import type { Malformation, Refusal } from "../wire/refusal.ts";
 import { type HeadReading, type RequestHead, readHead } from "../wire/request-head.ts";
@@ -234,5 +234,5 @@ export function serveConnection({ context, pool, nodeLane, track }: LaneServices
 function isFetch({ method, httpVersion, rawFields }: RequestHead, reading: HeadReading): boolean {
   if (reading.kind === "malformed") return true;
   if ((method !== "GET" && method !== "HEAD") || httpVersion !== "1.1") return false;
-  return reading.framing.kind === "none" && fieldValues(rawFields, "expect").length === 0;
+  return reading.framing.kind === "none" && !hasField(rawFields, "expect");
 }

@@ -1,6 +1,7 @@
 /** One listening socket: accepts, counts, gives each connection a lane, and drains. */
 import { type Server, type Socket, createServer } from "node:net";
 import type { ListenerSettings } from "../config/settings.ts";
+import { type Link, createChain } from "../egress/chain.ts";
 import type { Pool } from "../egress/pool.ts";
 import type { ClosedBy } from "../record/event.ts";
 import { type Connection, clientOf, createConnection } from "./connection.ts";
@@ -36,6 +37,10 @@ export type ListenerServices = {
   readonly nodeLane: NodeLane;
 };
 
+type Tunnel = { readonly close: (closedBy: ClosedBy) => void };
+
+type Client = { readonly socket: Socket; lane: Lane | undefined };
+
 /** Creates a listener of kind `proxy`. */
 export function createListener(
   { context, counts, refused, pool, nodeLane }: ListenerServices,
@@ -44,8 +49,8 @@ export function createListener(
   const { limits } = context.settings;
   const { host, port } = settings.address;
   const admits = settings.clients === null ? null : new Set(settings.clients);
-  const lanes = new Map<Socket, Lane | undefined>();
-  const tunnels = new Set<{ readonly close: (closedBy: ClosedBy) => void }>();
+  const clients = createChain<Client>();
+  const tunnels = createChain<Tunnel>();
   const services: LaneServices = { context, pool, nodeLane, track };
   let name = `${host}:${port}`;
   let allClosed: (() => void) | undefined;
@@ -70,16 +75,17 @@ export function createListener(
     const { text } = connection.address;
     const refusedBy = counts.enter(text, perClientLimit(connection));
     const isTold = refusedBy !== undefined && refused.enter(text, maxRefusedOfClient) === undefined;
-    lanes.set(socket, undefined);
+    const client: Client = { socket, lane: undefined };
+    const link = clients.add(client);
     socket.once("close", () => {
-      lanes.delete(socket);
+      clients.remove(link);
       if (refusedBy === undefined) counts.leave(text);
       else if (isTold) refused.leave(text);
-      if (lanes.size === 0) allClosed?.();
+      if (clients.size() === 0) allClosed?.();
     });
     guard(socket, () => {
       if (refusedBy === undefined) {
-        lanes.set(socket, serveConnection(services, connection));
+        client.lane = serveConnection(services, connection);
         return;
       }
       context.metrics.limitRejected(refusedBy);
@@ -98,13 +104,14 @@ export function createListener(
     return limits.perClient;
   }
 
-  function track(start: (closed: () => void) => { readonly close: (closedBy: ClosedBy) => void }): void {
+  function track(start: (closed: () => void) => Tunnel): void {
     let over = false;
+    let link: Link<Tunnel> | undefined;
     const tunnel = start(() => {
       over = true;
-      if (tunnel !== undefined) tunnels.delete(tunnel);
+      if (link !== undefined) tunnels.remove(link);
     });
-    if (!over) tunnels.add(tunnel);
+    if (!over) link = tunnels.add(tunnel);
   }
 
   /** Over a limit of connections. */
@@ -137,13 +144,13 @@ export function createListener(
       (drained ??= new Promise((fulfil) => {
         allClosed = fulfil;
         server.close();
-        for (const lane of lanes.values()) lane?.endIfIdle();
-        if (lanes.size === 0) fulfil();
+        clients.each(({ lane }) => lane?.endIfIdle());
+        if (clients.size() === 0) fulfil();
       })),
     destroy: (closedBy) => {
       server.close();
-      for (const tunnel of tunnels) tunnel.close(closedBy);
-      for (const socket of lanes.keys()) socket.destroy();
+      tunnels.each((tunnel) => tunnel.close(closedBy));
+      clients.each(({ socket }) => socket.destroy());
     },
   };
 }

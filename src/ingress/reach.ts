@@ -1,8 +1,9 @@
 /** From a permit to a connected socket: where the address comes from, which of them are admitted, which answers. */
-import { type Socket, type TcpNetConnectOpts, connect as netConnect } from "node:net";
+import type { Socket } from "node:net";
 import type { ConnectTo } from "../config/settings.ts";
 import { type Admission, type Destination, admit, admitLiteral, admitRouted, isLoop } from "../egress/admit.ts";
 import { type DialFailure, type DialResult, connectionAttemptDelayMs, dial } from "../egress/dial.ts";
+import { type DialTarget, connectPlain } from "../egress/inflow.ts";
 import type { Resolution } from "../egress/resolver.ts";
 import type { Authority } from "../names/authority.ts";
 import type { Permit } from "../policy/verdict.ts";
@@ -20,13 +21,13 @@ export type Reached<Opened = Plain> =
 export type Plain = { readonly socket: Socket };
 
 export type Way<Opened> = {
-  readonly connect: (options: TcpNetConnectOpts) => Opened;
+  readonly connect: (target: DialTarget) => Opened;
   /** Asked before anything is dialled: true where the caller has gone on with a connection that it had. */
   readonly reuse: (admitted: readonly Destination[]) => boolean;
 };
 
 /** Dials a socket of its own for whoever asks. */
-export const plainWay: Way<Plain> = { connect: (options) => ({ socket: netConnect(options) }), reuse: () => false };
+export const plainWay: Way<Plain> = { connect: connectPlain, reuse: () => false };
 
 /**
  * Resolves, admits and dials. An address comes from `connect_to`, from the target itself where that is an address, or

@@ -1,6 +1,6 @@
 /** Is a response head one that may be passed on? Node's parser has refused most of what is broken; this is the rest. */
 import type { IncomingMessage } from "node:http";
-import { type RawFields, fieldValues, forwardedResponseFields } from "../wire/fields.ts";
+import { type RawFields, forwardedResponseFields, hasField } from "../wire/fields.ts";
 import { type ResponseFraming, judgeResponseFraming } from "../wire/parse-response-head.ts";
 import type { Failure } from "../wire/refusal.ts";
 import { isReasonPhrase } from "../wire/response-head-bytes.ts";
@@ -57,8 +57,8 @@ export function judgeResponseHead(
   if (framing.kind === "malformed") return malformed(`the origin's framing is refused: ${framing.detail}`);
   // A 204 has no Content-Length (RFC 9110 section 8.6).
   const own = status === 204 ? withoutLength(sent) : sent;
-  const fields = [...forwardedResponseFields(own, `${httpVersion} ${pseudonym}`)];
-  if (fieldValues(own, "date").length === 0) fields.push("Date", new Date(nowMs).toUTCString());
+  const fields = forwardedResponseFields(own, `${httpVersion} ${pseudonym}`);
+  if (!hasField(own, "date")) fields.push("Date", new Date(nowMs).toUTCString());
   return { kind: "head", status, phrase, fields };
 }
 

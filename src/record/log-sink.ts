@@ -37,6 +37,8 @@ const maxAtomicBatch = 4096;
 /** A pipe that is full is soon read from; a disk that is full is not. */
 const retryFullPipeMs = 50;
 const retryErrorMs = 1_000;
+/** Between two writes lines gather: a write for each would cost more than the request that it tells of. */
+const restMs = 20;
 const fileMode = 0o640;
 /** Non-blocking concerns pipes: a reader that stalls must not hold a thread of Node's pool, nor opening one the process. */
 const openFlags = constants.O_WRONLY | constants.O_APPEND | (constants.O_NONBLOCK ?? 0);
@@ -57,6 +59,7 @@ export function createLogSink(options: LogSinkOptions): LogSink {
   let batch: Buffer | undefined;
   let writing = false;
   let retry: NodeJS.Timeout | undefined;
+  let rest: NodeJS.Timeout | undefined;
   /** Descriptors to close once no write is under way: closed earlier, the number could by then be somebody's socket. */
   let released: number[] = [];
   let closed: Promise<void> | undefined;
@@ -79,7 +82,7 @@ export function createLogSink(options: LogSinkOptions): LogSink {
   }
 
   function pump(): void {
-    if (writing || retry !== undefined) return;
+    if (writing || retry !== undefined || rest !== undefined) return;
     batch ??= nextBatch();
     if (batch === undefined) {
       finish?.();
@@ -96,8 +99,19 @@ export function createLogSink(options: LogSinkOptions): LogSink {
       onFailed(error);
       return;
     }
-    const rest = batch?.subarray(written);
-    batch = rest?.length === 0 ? undefined : rest;
+    const left = batch?.subarray(written);
+    batch = left?.length === 0 ? undefined : left;
+    if (batch === undefined && finish === undefined && linesLength < maxLength) {
+      rest = setTimeout(endRest, restMs);
+      rest.unref();
+      return;
+    }
+    pump();
+  }
+
+  function endRest(): void {
+    clearTimeout(rest);
+    rest = undefined;
     pump();
   }
 
@@ -114,7 +128,7 @@ export function createLogSink(options: LogSinkOptions): LogSink {
   function retryNow(): void {
     clearTimeout(retry);
     retry = undefined;
-    pump();
+    endRest();
   }
 
   function closeReleased(): void {
@@ -146,6 +160,7 @@ export function createLogSink(options: LogSinkOptions): LogSink {
     linesLength = 0;
     batch = undefined;
     clearTimeout(retry);
+    clearTimeout(rest);
     if (lost > 0) onDrop(lost);
     release(fd);
   }
@@ -158,7 +173,8 @@ export function createLogSink(options: LogSinkOptions): LogSink {
       }
       lines.push(line);
       linesLength += line.length;
-      pump();
+      if (linesLength >= maxLength) endRest();
+      else pump();
     },
     reopen() {
       if (file === "-") return Promise.resolve();

@@ -18,6 +18,11 @@ export function knownNameAt(text: string, at: number, length: number): KnownName
   return undefined;
 }
 
+/** A name in lower case. */
+export function foldName(name: string): string {
+  return knownNameAt(name, 0, name.length)?.folded ?? name.toLowerCase();
+}
+
 const names = `
 Accept Accept-Encoding Accept-Language Accept-Ranges Age Authorization Cache-Control Connection Content-Disposition
 Content-Encoding Content-Length Content-Range Content-Type Cookie DNT Date ETag Expect Expires Host If-Match

@@ -3,6 +3,8 @@
  * of the wire: the merged `headers` object drops duplicates, and what was dropped cannot be judged.
  */
 
+import { foldName } from "./field-names.ts";
+
 export type RawFields = readonly string[];
 
 /** Fields that belong to one hop (RFC 9110 section 7.6.1), and those that this hop makes itself. */
@@ -21,23 +23,43 @@ const hopByHop: ReadonlySet<string> = new Set([
 ]);
 
 /** Regenerated, whatever came: naming one of them in Connection removes nothing that we rely on. */
-const regeneratedInRequests: ReadonlySet<string> = new Set(["host", "content-length", "expect"]);
+const regeneratedInRequests = ["host", "content-length", "expect"];
+
+/** An ancient Range, which no policy judges, goes with them. */
+const leftOutOfRequests: ReadonlySet<string> = new Set([...hopByHop, ...regeneratedInRequests, "request-range"]);
 
 /** All values of a field, in order. */
-export function fieldValues(fields: RawFields, name: string): string[] {
-  const values: string[] = [];
+export function fieldValues(fields: RawFields, name: string): readonly string[] {
+  let values: string[] | undefined;
   for (let i = 0; i + 1 < fields.length; i += 2) {
-    if (fields[i]?.toLowerCase() === name) values.push(fields[i + 1] ?? "");
+    if (isNamed(fields[i], name)) (values ??= []).push(fields[i + 1] ?? "");
   }
-  return values;
+  return values ?? none;
+}
+
+/** True where there is such a field. */
+export function hasField(fields: RawFields, name: string): boolean {
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    if (isNamed(fields[i], name)) return true;
+  }
+  return false;
 }
 
 /** Members of a comma-separated field over all its lines, trimmed and in lower case. */
-export function fieldTokens(fields: RawFields, name: string): string[] {
-  return fieldValues(fields, name)
+export function fieldTokens(fields: RawFields, name: string): readonly string[] {
+  const values = fieldValues(fields, name);
+  if (values.length === 0) return none;
+  return values
     .flatMap((value) => value.split(","))
     .map((token) => token.trim().toLowerCase())
     .filter((token) => token !== "");
+}
+
+const none: readonly string[] = Object.freeze([]);
+
+/** `name` is in lower case. Most names differ in their length already. */
+function isNamed(field: string | undefined, name: string): boolean {
+  return field !== undefined && field.length === name.length && (field === name || field.toLowerCase() === name);
 }
 
 export type RequestForwarding = {
@@ -56,28 +78,31 @@ export function forwardedRequestFields(
   fields: RawFields,
   { stripRange, via, maxForwards }: RequestForwarding,
 ): RawFields {
-  const nominated = new Set(fieldTokens(fields, "connection"));
+  const nominated = fieldTokens(fields, "connection");
   const kept: string[] = [];
-  eachField(fields, (name, value, folded) => {
-    if (hopByHop.has(folded) || regeneratedInRequests.has(folded) || nominated.has(folded)) return;
-    if (folded === "request-range") return;
-    if (stripRange && (folded === "range" || folded === "if-range")) return;
-    if (maxForwards !== undefined && folded === "max-forwards") return;
-    kept.push(name, value);
-  });
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    const folded = foldName(name);
+    if (leftOutOfRequests.has(folded) || nominated.includes(folded)) continue;
+    if (stripRange && (folded === "range" || folded === "if-range")) continue;
+    if (maxForwards !== undefined && folded === "max-forwards") continue;
+    kept.push(name, fields[i + 1] ?? "");
+  }
   if (maxForwards !== undefined) kept.push("Max-Forwards", String(maxForwards));
   kept.push("Via", via);
   return kept;
 }
 
 /** The fields of a response that go on to the client: values byte for byte, Via appended. */
-export function forwardedResponseFields(fields: RawFields, via: string): RawFields {
-  const nominated = new Set(fieldTokens(fields, "connection"));
+export function forwardedResponseFields(fields: RawFields, via: string): string[] {
+  const nominated = fieldTokens(fields, "connection");
   const kept: string[] = [];
-  eachField(fields, (name, value, folded) => {
-    if (hopByHop.has(folded) || (nominated.has(folded) && folded !== "content-length")) return;
-    kept.push(name, value);
-  });
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    const folded = foldName(name);
+    if (hopByHop.has(folded) || (folded !== "content-length" && nominated.includes(folded))) continue;
+    kept.push(name, fields[i + 1] ?? "");
+  }
   kept.push("Via", via);
   return kept;
 }
@@ -86,11 +111,4 @@ export function forwardedResponseFields(fields: RawFields, via: string): RawFiel
 export function namesInVia(fields: RawFields, pseudonym: string): boolean {
   const own = pseudonym.toLowerCase();
   return fieldTokens(fields, "via").some((hop) => hop.split(/[ \t]+/)[1] === own);
-}
-
-function eachField(fields: RawFields, visit: (name: string, value: string, folded: string) => void): void {
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = fields[i] ?? "";
-    visit(name, fields[i + 1] ?? "", name.toLowerCase());
-  }
 }

@@ -5,11 +5,11 @@ export function responseHeadBytes(status: number, phrase: string, fields: RawFie
   return Buffer.from(responseHeadText(status, phrase, fields), "latin1");
 }
 
-/** The same as a latin1 string. */
-export function responseHeadText(status: number, phrase: string, fields: RawFields): string {
+/** The same as a latin1 string. `more` is whole lines. */
+export function responseHeadText(status: number, phrase: string, fields: RawFields, more = ""): string {
   let text = `HTTP/1.1 ${status} ${isReasonPhrase(phrase) ? phrase : ""}\r\n`;
   for (let i = 0; i + 1 < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
-  return `${text}\r\n`;
+  return `${text}${more}\r\n`;
 }
 
 /** What a reason phrase may hold (RFC 9112 section 4). */

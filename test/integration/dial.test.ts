@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, type Server, Socket, connect as netConnect, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import { connectPlain } from "../../src/egress/inflow.ts";
 import { type Destination, admitRouted } from "../../src/egress/admit.ts";
 import { type DialFailure, type DialOptions, type DialResult, dial } from "../../src/egress/dial.ts";
 import { parseAddress } from "../../src/names/address.ts";
@@ -64,7 +65,7 @@ function scripted(script: Readonly<Record<string, Script>>): {
     opened,
     connect: (options) => {
       const action = script[options.host ?? ""];
-      const socket = action === undefined ? netConnect(options) : new Socket();
+      const socket = action === undefined ? connectPlain(options).socket : new Socket();
       if (action !== undefined && action !== "silent") {
         setImmediate(() => socket.destroy(Object.assign(new Error(action), { code: action })));
       }
@@ -78,7 +79,7 @@ function scripted(script: Readonly<Record<string, Script>>): {
 const patient: PlainOptions = {
   timeoutMs: 30_000,
   attemptDelayMs: 30_000,
-  connect: (options) => ({ socket: netConnect(options) }),
+  connect: connectPlain,
 };
 
 function dialled(destinations: readonly Destination[], options: Partial<PlainOptions> = {}): Promise<PlainResult> {
