@@ -13,12 +13,28 @@ const rooms = {
   record: { values: ["names", "wire", "identity"], types: ["policy"] },
   pki: { values: ["names", "wire", "identity", "policy"] },
   ingress: { values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki"] },
-  admin: { values: ["names", "wire", "identity", "policy", "review", "config", "egress", "record", "pki", "ingress"] },
+  reload: { values: ["names", "policy", "review", "config", "record"] },
+  admin: {
+    values: ["names", "wire", "identity", "policy", "review", "config", "egress", "record", "pki", "ingress", "reload"],
+  },
   proxy: {
-    values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "admin"],
+    values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "reload", "admin"],
   },
   workers: {
-    values: ["names", "wire", "identity", "policy", "config", "egress", "record", "pki", "ingress", "admin", "proxy"],
+    values: [
+      "names",
+      "wire",
+      "identity",
+      "policy",
+      "config",
+      "egress",
+      "record",
+      "pki",
+      "ingress",
+      "reload",
+      "admin",
+      "proxy",
+    ],
   },
   cli: {
     values: [
@@ -32,6 +48,7 @@ const rooms = {
       "record",
       "pki",
       "ingress",
+      "reload",
       "admin",
       "proxy",
       "workers",
@@ -53,6 +70,7 @@ const homes = {
   minimatch: "^src/policy/(glob|path|pattern)\\.ts$",
   "node-forge": "^src/pki/",
   "prom-client": "^src/record/metrics[^/]*\\.ts$",
+  bcryptjs: "^src/ingress/bcrypt-thread\\.ts$",
   pino: "^src/record/access-log\\.ts$",
   yaml: "^src/config/",
   zod: "^src/config/",
@@ -98,6 +116,20 @@ module.exports = {
   forbidden: [
     ...roomRules,
     ...homeRules,
+    {
+      name: "console-is-alone",
+      severity: "error",
+      comment: "src/admin/console runs in a browser: it imports its own files and nothing else.",
+      from: { path: "^src/admin/console/" },
+      to: { pathNot: "^src/admin/console/" },
+    },
+    {
+      name: "console-is-served",
+      severity: "error",
+      comment: "The server serves the files of src/admin/console, and imports none of them.",
+      from: { path: "^src/", pathNot: "^src/admin/console/" },
+      to: { path: "^src/admin/console/" },
+    },
     {
       name: "known-room",
       severity: "error",

@@ -13,6 +13,8 @@ export default defineConfig({
     coverage: {
       provider: "v8",
       include: ["src/**/*.ts"],
+      // It runs in a browser, and is tested there.
+      exclude: ["src/admin/console/**"],
       reporter: ["text", "html"],
       reportsDirectory: "coverage",
     },

@@ -3,12 +3,16 @@
  * and its control; with one process both are in it, with several each worker has the first and the primary the second.
  */
 import { randomBytes } from "node:crypto";
+import { readConsole } from "./admin/console-page.ts";
 import type { OfferPacks } from "./admin/denial-proposal.ts";
+import { type PacServer, createPacServer, pacProxies } from "./admin/pac-server.ts";
 import { viewPolicy } from "./admin/policy-view.ts";
 import { type Admin, createAdmin } from "./admin/server.ts";
-import type { Settings } from "./config/settings.ts";
+import type { ListenerSettings, OnRevoke, Settings } from "./config/settings.ts";
+import { createChain } from "./egress/chain.ts";
 import { createDeadlines } from "./egress/deadlines.ts";
 import { createForwarder } from "./egress/forward.ts";
+import { createOwnDials } from "./egress/own-dials.ts";
 import { type OwnListener, createLocalAddresses, findOwnListenerIn } from "./egress/own-listeners.ts";
 import { createPool } from "./egress/pool.ts";
 import { createResolver } from "./egress/resolver.ts";
@@ -17,12 +21,17 @@ import type { ConnectionSlots } from "./ingress/connection-slots.ts";
 import type { IngressContext } from "./ingress/context.ts";
 import { type Listener, createListener } from "./ingress/listener.ts";
 import { createNodeLane } from "./ingress/node-lane.ts";
+import { createPasswords } from "./ingress/passwords.ts";
+import { type Tunnel, reviewTunnels } from "./ingress/tunnel-review.ts";
 import { type Address, parseAddress } from "./names/address.ts";
 import type { Ruleset } from "./policy/ruleset.ts";
 import { type AccessLog, createAccessLog } from "./record/access-log.ts";
 import type { DenialSighting } from "./record/denial-sighting.ts";
 import { type Denials, createDenials } from "./record/denials.ts";
 import { type Metrics, createMetrics } from "./record/metrics.ts";
+import { type ReloadOptions, createRecordedReloader, describePolicy } from "./reload/recorded-reloader.ts";
+import type { Candidate, Reloader } from "./reload/reloader.ts";
+import type { ReloadReport, ReloadTrigger } from "./reload/report.ts";
 
 export type ProxyOptions = {
   readonly settings: Settings;
@@ -46,6 +55,8 @@ export type Proxy = {
   readonly stop: () => Promise<void>;
   /** Opens the log file anew; answers why that failed, and undefined where it did not. */
   readonly reopenLog: () => Promise<unknown>;
+  /** Loads the policy anew, in all processes or in none. Never rejects. */
+  readonly reload: (trigger: ReloadTrigger) => Promise<ReloadReport>;
 };
 
 /** Where the proxy listens, `host:port` with the ports that were bound. */
@@ -66,6 +77,11 @@ export type Traffic = {
   /** Closes everything at once; fulfilled when all is closed and counted. */
   readonly stop: () => Promise<void>;
   readonly connections: () => number;
+  /**
+   * From now on exchanges begin under this policy; those that run end under theirs. Fulfilled when all open tunnels have
+   * been judged by it, with the number of those that it would not let in.
+   */
+  readonly adopt: (policy: Pick<Candidate, "ruleset" | "onRevoke">) => Promise<number>;
 };
 
 /** What is one for all processes of a proxy. */
@@ -79,14 +95,23 @@ export type Fellowship = {
 };
 
 /** Makes a proxy of one process; nothing listens before `start`. Throws where the log file cannot be opened. */
-export function createProxy(options: ProxyOptions): Proxy {
+export function createProxy(options: ProxyOptions & ReloadOptions): Proxy {
   const { settings, slots } = options;
   const own: OwnListener[] = [];
   let ready = false;
 
   const recorder = createRecorder(options, false);
   const { metrics, log } = recorder;
-  const control = createControl(options, recorder, { isReady: () => ready, render: metrics.render });
+  const reloader = createRecordedReloader(
+    options,
+    recorder,
+    () => ready,
+    async (candidate) => ({
+      kind: "adopted",
+      revokedTunnels: await traffic.adopt(candidate),
+    }),
+  );
+  const control = createControl(options, recorder, { isReady: () => ready, render: metrics.render, reloader });
   const traffic = createTraffic(options, recorder, {
     via: pseudonymOf(settings),
     counts: createConnectionCounts(slots.connections),
@@ -119,35 +144,42 @@ export function createProxy(options: ProxyOptions): Proxy {
     await control.admin.close();
     await log.close();
   };
-  return { start, drain, stop, reopenLog: log.reopen };
+  return { start, drain, stop, reopenLog: log.reopen, reload: reloader.reload };
 }
 
 /** `isShared` where other processes write to the same log. */
 export function createRecorder({ settings, ruleset, slots, ...build }: ProxyOptions, isShared: boolean): Recorder {
   const metrics = createMetrics({ version: build.version, nodeVersion: build.nodeVersion });
   const log = createAccessLog({ ...settings.log, isShared, now: Date.now, onDrop: metrics.logDropped });
-  metrics.setRules(ruleset.rules.map((rule) => rule.fullId));
-  metrics.setGroups(ruleset.groups.map((group) => group.name));
-  metrics.describeRules(ruleset.rules);
   metrics.setLimits({ connections: slots.connections, perClient: settings.limits.perClient });
-  metrics.policyLoaded({ hash: ruleset.hash, rules: ruleset.rules.length, atMs: Date.now() });
+  describePolicy(metrics, ruleset);
   return { metrics, log };
 }
 
 /** `render` gives the metrics of all processes. */
+export type ControlSources = {
+  readonly isReady: () => boolean;
+  readonly render: () => Promise<string>;
+  readonly reloader: Reloader;
+};
+
 export function createControl(
-  { settings, ruleset, offerPacks }: ProxyOptions,
+  { settings, offerPacks }: ProxyOptions,
   { metrics, log }: Recorder,
-  { isReady, render }: { readonly isReady: () => boolean; readonly render: () => Promise<string> },
+  { isReady, render, reloader }: ControlSources,
 ): Control {
+  const { inForce } = reloader;
+  const ruleset = (): Ruleset => inForce().ruleset;
   const denials = createDenials({ topSlots: settings.denials.top, now: Date.now });
   metrics.setTopDenials(denials.topSlots);
   const admin = createAdmin({
     ...settings.admin,
     metrics: { render, contentType: metrics.contentType },
     isReady,
-    policy: () => viewPolicy(ruleset, 1),
-    denials: { denials, ruleset: () => ruleset, ...(offerPacks === undefined ? {} : { offerPacks }) },
+    policy: () => viewPolicy(inForce()),
+    reload: () => reloader.reload("request"),
+    denials: { denials, ruleset, ...(offerPacks === undefined ? {} : { offerPacks }) },
+    console: readConsole(),
     now: Date.now,
     onProblem: (error) => log.problem({ message: "the admin server failed", error }),
   });
@@ -156,12 +188,15 @@ export function createControl(
 
 /** Nothing listens before `listen`. */
 export function createTraffic(
-  { settings, ruleset, slots, hostsFile }: ProxyOptions,
+  { settings, ruleset: first, slots, hostsFile }: ProxyOptions,
   { metrics, log }: Recorder,
   { via, counts, own, onDenial }: Fellowship,
 ): Traffic {
   const steady = (): number => performance.now();
   let draining = false;
+  let ruleset = first;
+  let onRevoke: OnRevoke = settings.reload.onRevoke;
+  const tunnels = createChain<Tunnel>();
 
   const local = createLocalAddresses(steady);
   const resolver = createResolver({
@@ -176,10 +211,12 @@ export function createTraffic(
   const context: IngressContext = {
     settings,
     ruleset: () => ruleset,
+    onRevoke: () => onRevoke,
     via,
     instance: randomBytes(2).toString("hex"),
     resolver,
     findOwnListener: findOwnListenerIn(() => own, local),
+    ownDials: settings.listen.some(({ kind }) => kind === "sni") ? createOwnDials() : undefined,
     deadlines,
     metrics,
     log,
@@ -188,8 +225,22 @@ export function createTraffic(
     isDraining: () => draining,
   };
   const refused = createConnectionCounts(slots.refusals);
-  const services = { context, counts, refused, pool, nodeLane: createNodeLane(context, createForwarder()) };
-  const listeners: readonly Listener[] = settings.listen.map((listener) => createListener(services, listener));
+  const passwords = createPasswords((error) => log.problem({ message: "passwords could not be compared", error }));
+  const nodeLane = createNodeLane(context, createForwarder());
+  const services = { context, counts, refused, pool, tunnels, nodeLane, comparePassword: passwords.compare };
+  const bound: OwnListener[] = [];
+  const pacServer = (listener: ListenerSettings): PacServer =>
+    createPacServer({
+      ...listener,
+      otherwise: settings.pac.otherwise,
+      ruleset: () => ruleset,
+      proxies: () => pacProxies(settings.listen, bound),
+      now: Date.now,
+      onProblem: (error) => log.problem({ message: "a pac listener failed", error }),
+    });
+  const listeners: readonly (Listener | PacServer)[] = settings.listen.map((listener) =>
+    listener.kind === "pac" ? pacServer(listener) : createListener(services, listener),
+  );
   const closed = (): Promise<unknown> => Promise.all(listeners.map((listener) => listener.drain()));
   const destroy = (): void => {
     for (const listener of listeners) listener.destroy("drain");
@@ -197,7 +248,6 @@ export function createTraffic(
 
   return {
     async listen() {
-      const bound: OwnListener[] = [];
       for (const [i, listener] of listeners.entries()) {
         const port = await listener.listen();
         const one: OwnListener = { kind: "proxy", address: boundAddress(settings.listen[i]?.address.host ?? ""), port };
@@ -218,9 +268,16 @@ export function createTraffic(
       destroy();
       await closed();
       pool.close();
+      passwords.close();
       resolver.close();
     },
     connections: counts.total,
+    adopt(policy) {
+      ({ ruleset, onRevoke } = policy);
+      describePolicy(metrics, ruleset);
+      pool.use(ruleset);
+      return reviewTunnels(tunnels);
+    },
   };
 }
 

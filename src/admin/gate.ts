@@ -1,10 +1,15 @@
 /** Who may ask the admin server for what: decided on the raw head, before anything routes the request. */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { parseAuthority } from "../names/authority.ts";
+import { isConsolePath } from "./console-page.ts";
+import { formatAuthority, parseAuthority } from "../names/authority.ts";
 import { parseHostname } from "../names/hostname.ts";
 
 /** What is looked at. `rawHeaders` as Node gives them, since the merged ones hide duplicates. */
-export type AdminRequest = { readonly target: string; readonly rawHeaders: readonly string[] };
+export type AdminRequest = {
+  readonly method: string;
+  readonly target: string;
+  readonly rawHeaders: readonly string[];
+};
 
 /** Why a request goes no further; `error` is a word for machines, `hint` says what to do. */
 export type AdminRefusal = {
@@ -29,21 +34,24 @@ const openPaths: ReadonlySet<string> = new Set(["/metrics", "/healthz", "/readyz
 
 /**
  * In this order: form of the request, body, Host (a page of any origin can make a browser ask us under a name that it
- * points at us; it cannot make the browser say another name), token.
+ * points at us; it cannot make the browser say another name), Origin of a POST (a page of any origin can make a browser
+ * post to us; it cannot make the browser hide where it is from), token.
  */
 export function createGate({ names, loopback, token }: GateOptions): Gate {
   const admittedNames: ReadonlySet<string> = new Set(
     ["localhost", ...names].flatMap((name) => parseHostname(name) ?? []),
   );
   const tokenDigest = token === undefined || token === "" ? undefined : digestOf(token);
-  return ({ target, rawHeaders }) => {
+  return ({ method, target, rawHeaders }) => {
     if (!target.startsWith("/")) return originFormOnly;
     const hosts = fieldValues(rawHeaders, "host");
     if (hosts.length > 1) return oneHostOnly;
     if (hasBody(rawHeaders)) return noBody;
-    if (openPaths.has(target.split("?", 1)[0] ?? "")) return undefined;
+    const path = target.split("?", 1)[0] ?? "";
+    if (openPaths.has(path)) return undefined;
     if (!isAdmittedHost(hosts[0], admittedNames)) return unknownHost;
-    if (loopback) return undefined;
+    if (method === "POST" && isFromElsewhere(rawHeaders, hosts[0])) return otherOrigin;
+    if (loopback || isConsolePath(path)) return undefined;
     if (tokenDigest === undefined) return noTokenConfigured;
     return bearerOf(rawHeaders)?.equals(tokenDigest) === true ? undefined : tokenNeeded;
   };
@@ -61,6 +69,11 @@ const unknownHost: AdminRefusal = {
   error: "host_not_admitted",
   hint: "ask by address or as localhost, or list this name in admin.names",
 };
+const otherOrigin: AdminRefusal = {
+  status: 403,
+  error: "origin_not_admitted",
+  hint: "a page of another origin may not do this",
+};
 const noTokenConfigured: AdminRefusal = {
   status: 403,
   error: "token_not_configured",
@@ -77,6 +90,18 @@ function isAdmittedHost(field: string | undefined, names: ReadonlySet<string>): 
   const host = field === undefined ? undefined : parseAuthority(field, defaultPort)?.host;
   if (host === undefined) return false;
   return host.kind === "address" || names.has(host.name);
+}
+
+/** Says where a browser's page is from; whoever is no browser says nothing. A page of ours has the Host as its origin. */
+function isFromElsewhere(rawHeaders: readonly string[], host: string | undefined): boolean {
+  const site = fieldValues(rawHeaders, "sec-fetch-site");
+  if (site.some((word) => word !== "same-origin" && word !== "none")) return true;
+  return fieldValues(rawHeaders, "origin").some((origin) => {
+    const [, scheme, authority = ""] = /^(https?):\/\/([^/]+)$/.exec(origin) ?? [];
+    const port = scheme === "https" ? 443 : 80;
+    const [own, theirs] = [parseAuthority(host ?? "", port), parseAuthority(authority, port)];
+    return own === undefined || theirs === undefined || formatAuthority(own) !== formatAuthority(theirs);
+  });
 }
 
 function hasBody(rawHeaders: readonly string[]): boolean {

@@ -1,12 +1,15 @@
 /** The policy in force as /api/policy shows it: every rule with its defaults filled in, in order of precedence. */
 import type { CompiledRule } from "../policy/compiled-rule.ts";
 import type { PackUse, PolicyFile, ResolvesTo, Rule, Scheme } from "../policy/rule.ts";
-import type { Ruleset } from "../policy/ruleset.ts";
+import type { PolicyInForce } from "../reload/report.ts";
+import { type ChangeView, viewChange } from "./reload-view.ts";
 
 export type PolicyView = {
   readonly hash: string;
-  /** Counts loads since the start, from 1. */
+  /** Counts the policies that came into force since the start, from 1. */
   readonly generation: number;
+  /** The difference to the one before. */
+  readonly change?: ChangeView | undefined;
   readonly default_mode: string;
   readonly files: readonly FileView[];
   readonly groups: readonly { readonly name: string; readonly addresses: readonly string[] }[];
@@ -48,10 +51,11 @@ export type RuleView = {
 };
 
 /** Builds the view; cost grows with the policy, so only for people and when asked. Absent fields vanish in JSON. */
-export function viewPolicy(ruleset: Ruleset, generation: number): PolicyView {
+export function viewPolicy({ ruleset, generation, change }: Omit<PolicyInForce, "recording">): PolicyView {
   return {
     hash: ruleset.hash,
     generation,
+    change: change === undefined ? undefined : viewChange(change),
     default_mode: ruleset.defaultMode,
     files: ruleset.files.map(viewFile),
     groups: ruleset.groups.map(({ name, addresses }) => ({ name, addresses: addresses.map((cidr) => cidr.text) })),

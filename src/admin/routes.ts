@@ -1,27 +1,34 @@
 /** What the admin server answers, once a request is admitted. */
 import { type Context, Hono } from "hono";
+import type { ConsoleFile } from "./console-page.ts";
 import { type ApiAnswer, answerAllow, answerDenial, answerWhy } from "./denial-answers.ts";
 import type { DenialSources } from "./denial-proposal.ts";
 import { answerDenials, answerExplain, answerTop } from "./denial-lists.ts";
 import { createDenialStreams } from "./denial-stream.ts";
+import type { ReloadReport } from "../reload/report.ts";
 import type { PolicyView } from "./policy-view.ts";
+import { answerReload } from "./reload-view.ts";
 
 export type AdminSources = {
   readonly metrics: { readonly render: () => Promise<string>; readonly contentType: string };
   /** Listening, with a valid policy, and not draining. */
   readonly isReady: () => boolean;
   readonly policy: () => PolicyView;
+  /** What is behind POST /-/reload; without it there is no such endpoint. */
+  readonly reload?: () => Promise<ReloadReport>;
   /** What is behind /api/denials, /api/top and /api/explain; without it these paths do not exist. */
   readonly denials?: Omit<DenialSources, "now">;
+  /** The page for people; without it there is none. */
+  readonly console?: readonly ConsoleFile[];
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Told of faults in answering. */
   readonly onProblem?: (error: unknown) => void;
 };
 
-/** GET and HEAD only; whatever else is 404 or 405, in JSON. */
+/** GET and HEAD only, but for the reload; whatever else is 404 or 405, in JSON. */
 export function createRoutes(sources: AdminSources, keepAliveMs: number): Hono {
-  const { metrics, isReady, policy, denials, now, onProblem } = sources;
+  const { metrics, isReady, policy, reload, denials, console: page = [], now, onProblem } = sources;
   const startedAtMs = now();
   const app = new Hono();
   app.get("/metrics", async (c) => c.body(await metrics.render(), 200, { "content-type": metrics.contentType }));
@@ -29,10 +36,12 @@ export function createRoutes(sources: AdminSources, keepAliveMs: number): Hono {
   app.get("/readyz", (c) => (isReady() ? c.json({ status: "ready" }) : c.json({ status: "not_ready" }, 503)));
   app.get("/api/policy", (c) => c.json(policy()));
   if (denials !== undefined) addDenials(app, { ...denials, now }, isReady, keepAliveMs);
+  for (const { path, bytes, headers } of page) app.get(path, (c) => c.body(bytes, 200, headers));
   const paths = app.routes.map(({ path }) => path);
   for (const path of paths) {
     app.all(path, (c) => c.json({ error: "method_not_allowed", hint: "use GET or HEAD" }, 405, { allow: "GET, HEAD" }));
   }
+  if (reload !== undefined) addReload(app, reload);
   app.notFound((c) => c.json({ error: "not_found", hint: "there is no such endpoint" }, 404));
   app.onError((error, c) => {
     onProblem?.(error);
@@ -40,6 +49,17 @@ export function createRoutes(sources: AdminSources, keepAliveMs: number): Hono {
   });
   return app;
 }
+
+/** The one endpoint that changes something, and so the one that is asked by POST. */
+function addReload(app: Hono, reload: () => Promise<ReloadReport>): void {
+  app.post(reloadPath, async (c) => {
+    const { status, body } = answerReload(await reload());
+    return c.json(body, status);
+  });
+  app.all(reloadPath, (c) => c.json({ error: "method_not_allowed", hint: "use POST" }, 405, { allow: "POST" }));
+}
+
+const reloadPath = "/-/reload";
 
 function addDenials(app: Hono, sources: DenialSources, isReady: () => boolean, keepAliveMs: number): void {
   const streams = createDenialStreams({ denials: sources.denials, isOver: () => !isReady(), keepAliveMs });

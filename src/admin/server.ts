@@ -127,7 +127,7 @@ async function handle(
   outgoing: ServerResponse,
 ): Promise<void> {
   for (const [name, value] of Object.entries(securityHeaders)) outgoing.setHeader(name, value);
-  const refusal = gate({ target: incoming.url ?? "", rawHeaders: incoming.rawHeaders });
+  const refusal = gate({ method: incoming.method ?? "", target: incoming.url ?? "", rawHeaders: incoming.rawHeaders });
   if (refusal !== undefined) {
     refuse(outgoing, refusal, incoming.method === "HEAD");
     return;

@@ -2,9 +2,12 @@
 import { Command, CommanderError, Option } from "commander";
 import { runCerts } from "./certs.ts";
 import { configureCheck } from "./check.ts";
+import { configureClientSetup } from "./client-setup.ts";
 import { configureAllow, configureWhy } from "./denial-question.ts";
 import { configureDiff } from "./diff.ts";
+import { configureDoctor } from "./doctor.ts";
 import { configureExplain } from "./explain.ts";
+import { configureImport } from "./import.ts";
 import { configureInit } from "./init.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { configurePacks } from "./packs.ts";
@@ -84,7 +87,14 @@ function createProgram(io: Io, done: (code: ExitCode) => void): Command {
   configurePacks(command(program, "packs", "list the vendor packs, with the day their documents were read"), io, done);
   configureSchema(command(program, "schema", "print the JSON Schema of a file"), io, done);
 
+  configureDoctor(
+    command(program, "doctor", "try the proxy as a client would, and say in words what is wrong"),
+    io,
+    done,
+  );
+
   addCerts(program, io, done);
+  addForOthers(program, io, done);
 
   program
     .command("version")
@@ -95,6 +105,24 @@ function createProgram(io: Io, done: (code: ExitCode) => void): Command {
       io.stdout(json === true ? `${JSON.stringify({ version, node })}\n` : `sallyport ${version} (Node.js ${node})\n`);
     });
   return program;
+}
+
+/** Commands for clients, and for those who come from another proxy or a firewall. */
+function addForOthers(program: Command, io: Io, done: (code: ExitCode) => void): void {
+  configureClientSetup(
+    program
+      .command("client-setup")
+      .description("print what to type on clients so that they use this proxy, and how to undo it")
+      .option("--config <file>", "configuration (./sallyport.yaml when it exists)")
+      .option("--json", "answer in JSON"),
+    io,
+    done,
+  );
+  configureImport(
+    program.command("import").description("print a site policy made from squid.conf or from a firewall's allow-list"),
+    io,
+    done,
+  );
 }
 
 /** A command with the options that all commands on files have. */

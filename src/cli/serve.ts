@@ -1,25 +1,28 @@
 /** `sallyport serve`: runs the proxy until it is told to stop, and says what to try next. */
 import { availableParallelism } from "node:os";
-import { recordDisk } from "../config/recorded-disk.ts";
 import type { Settings } from "../config/settings.ts";
 import { type ConnectionSlots, openFilesFor, shareOpenFiles } from "../ingress/connection-slots.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import { tryRequest, unsaid } from "../policy/trial.ts";
 import { type Bound, type Proxy, createProxy } from "../proxy.ts";
+import type { ReloadReport, Reread } from "../reload/report.ts";
 import { createWorkers } from "../workers/primary.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { createPackOffers } from "./pack-offers.ts";
-import { type SourceOptions, loadSources } from "./sources.ts";
+import { type SourceWatch, rereadSources, sayReload, watchSources } from "./reload.ts";
+import type { SourceOptions } from "./sources.ts";
 import { counted, sayError, sayHint, sayProblems, sayWarning } from "./terminal.ts";
 
 export const hostsFile = "/etc/hosts";
 
 /** Resolves when the proxy has stopped. */
 export async function runServe(options: SourceOptions, io: Io): Promise<ExitCode> {
-  const { disk, recording } = recordDisk(io.disk);
-  const sources = loadSources(options, { ...io, disk }, "start");
-  if (sources.kind === "failed") return sources.exit;
-  const { settings, ruleset, notices } = sources;
+  const { read, seen } = rereadSources(options, io, "start");
+  if (read.kind === "problems") {
+    sayProblems(io, read.problems);
+    return 3;
+  }
+  const { settings, ruleset, recording, notices, isDefault = false } = read;
   sayProblems(
     io,
     notices.filter((notice) => notice.severity === "warning"),
@@ -27,45 +30,70 @@ export async function runServe(options: SourceOptions, io: Io): Promise<ExitCode
   const workers = settings.workers === "auto" ? availableParallelism() : settings.workers;
   const slots = slotsOf(settings, workers, io);
   sayConnections(io, settings, slots, workers);
-  let proxy: Proxy;
-  let bound: Bound;
+  let watch: SourceWatch | undefined;
+  const reread = (): Reread => {
+    const again = rereadSources(options, io, "check");
+    watch?.onRead(again.seen);
+    return again.read;
+  };
+  const onReload = (report: ReloadReport): void => {
+    watch?.onReport(report);
+    sayReload(io, report);
+  };
   try {
     const offerPacks = createPackOffers(io);
-    const made = { settings, ruleset, slots, offerPacks, version: io.version, nodeVersion: io.nodeVersion, hostsFile };
-    proxy = workers === 1 ? createProxy(made) : createWorkers({ ...made, workers, sources: { options, recording } });
-    bound = await proxy.start();
+    const build = { version: io.version, nodeVersion: io.nodeVersion };
+    const made = { settings, ruleset, slots, offerPacks, ...build, hostsFile, recording, reread, onReload };
+    const proxy = workers === 1 ? createProxy(made) : createWorkers({ ...made, workers, options });
+    const run = runUntilStopped(io, proxy);
+    const bound = await run.bound;
+    // With --json the start line of the log says it all, to a program.
+    if (options.json !== true) sayStarted(io, isDefault, settings, ruleset, bound, workers);
+    if (settings.reload.watch) watch = watchSources(io, settings.log.file, seen, () => void proxy.reload("watch"));
+    await run.stopped;
   } catch (error) {
     sayError(io, startFailure(error));
     return 1;
+  } finally {
+    watch?.close();
   }
-  // With --json the start line of the log says it all, to a program.
-  if (options.json !== true) sayStarted(io, sources.isDefault, settings, ruleset, bound, workers);
-  await untilStopped(io, proxy);
   return 0;
 }
 
-/** The first SIGTERM or SIGINT drains, a second one ends at once. */
-function untilStopped(io: Io, proxy: Proxy): Promise<void> {
-  return new Promise((fulfil) => {
+/**
+ * Starts, with all signals heard from before the first socket on: the first SIGTERM or SIGINT drains, a second one ends
+ * at once, and SIGHUP opens the log anew and reloads. What comes while it starts waits until it has.
+ */
+function runUntilStopped(io: Io, proxy: Proxy): { readonly bound: Promise<Bound>; readonly stopped: Promise<void> } {
+  let begin = (_started: Promise<Bound>): void => {};
+  const started = new Promise<Bound>((fulfil) => (begin = fulfil));
+  // Where it does not start there is nothing to be told.
+  const whenStarted = (run: () => void): void => void started.then(run, () => undefined);
+  const stopped = new Promise<void>((fulfil) => {
     let stopping = false;
     const stop = (): void => {
       if (stopping) {
-        void proxy.stop().then(fulfil);
+        whenStarted(() => void proxy.stop().then(fulfil));
         return;
       }
       stopping = true;
       io.stderr("sallyport: draining: running exchanges may finish; once more ends them\n");
-      void proxy.drain().then(fulfil);
+      whenStarted(() => void proxy.drain().then(fulfil));
     };
     io.onSignal("SIGTERM", stop);
     io.onSignal("SIGINT", stop);
-    io.onSignal("SIGHUP", () => {
-      void proxy.reopenLog().then((failure) => {
-        if (failure !== undefined)
-          sayError(io, `the log file could not be opened anew, the old one is still written: ${messageOf(failure)}`);
-      });
-    });
+    io.onSignal("SIGHUP", () => whenStarted(() => void hangUp(io, proxy)));
   });
+  begin(proxy.start());
+  return { bound: started, stopped };
+}
+
+/** The log first, so that what comes of the reload stands in the new one. */
+async function hangUp(io: Io, proxy: Proxy): Promise<void> {
+  const failure = await proxy.reopenLog();
+  if (failure !== undefined)
+    sayError(io, `the log file could not be opened anew, the old one is still written: ${messageOf(failure)}`);
+  await proxy.reload("signal");
 }
 
 /** Every worker has files of its own. */
@@ -98,17 +126,17 @@ function sayStarted(
 ): void {
   const packs = ruleset.files.filter((file) => file.kind === "pack").map((file) => file.name);
   const sites = ruleset.files.filter((file) => file.kind === "site").map((file) => file.name);
-  const [proxy = ""] = bound.listeners;
   const allowed = exampleAllowed(ruleset);
   const lines = [
     `sallyport ${io.version} listens on ${bound.listeners.join(", ")}; metrics and health on http://${bound.admin}`,
+    `console: http://${reachable(bound.admin)}/`,
     ...(workers === 1 ? [] : [`workers: ${workers}`]),
     `policy: ${sites.join(", ")}, ${ruleset.rules.length} rules, hash ${ruleset.hash}`,
     `packs: ${packs.length === 0 ? "none" : packs.join(", ")}`,
     "",
     "try:",
-    ...[...(allowed === undefined ? [] : [allowed]), "http://example.com/"].map(
-      (url) => `  curl -x http://${reachable(proxy)} ${url}   # ${outcomeOf(ruleset, url, io.now())}`,
+    ...[...(allowed === undefined ? [] : [allowed]), "http://example.com/"].flatMap((url) =>
+      curlThrough(settings, bound).map((curl) => `  ${curl} ${url}   # ${outcomeOf(ruleset, url, io.now())}`),
     ),
     `  curl http://${bound.admin}/metrics`,
     "",
@@ -121,7 +149,7 @@ function sayStarted(
     );
     sayHint(io, `${io.program} init --packs automox,windows-update writes a configuration of your own`);
   }
-  const open = settings.listen.filter((listener) => !isLoopback(listener.address.host));
+  const open = settings.listen.filter(({ kind, address }) => kind !== "pac" && !isLoopback(address.host));
   if (ruleset.defaultMode === "report" && open.length > 0) {
     sayWarning(
       io,
@@ -148,6 +176,18 @@ function exampleAllowed(ruleset: Ruleset): string | undefined {
     return `http://${host}${endpoint.port === 80 ? "" : `:${endpoint.port}`}/`;
   }
   return undefined;
+}
+
+/** How curl is pointed at the first listener that a client can be pointed at; none where there is none. */
+function curlThrough({ listen }: Settings, { listeners }: Bound): readonly string[] {
+  const at = listen.findIndex(({ kind, proxyProtocol }) => kind === "proxy" && proxyProtocol === null);
+  const [settings, address] = [listen[at], listeners[at]];
+  if (settings === undefined || address === undefined) return [];
+  const { tls, auth } = settings;
+  const scheme = tls === undefined ? "http" : "https";
+  const certificate = tls?.clientCa === undefined ? "" : " --proxy-cert FILE --proxy-key FILE";
+  const user = auth === undefined ? "" : " --proxy-user NAME";
+  return [`curl -x ${scheme}://${reachable(address)}${certificate}${user}`];
 }
 
 /** What a client on this machine can type: a listener on every address is reached by loopback. */

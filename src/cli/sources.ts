@@ -22,7 +22,8 @@ export type SourceOptions = {
   readonly pack?: readonly string[];
 };
 
-export type Sources =
+/** What was read, or everything that is wrong with it. */
+export type ReadSources =
   | {
       readonly kind: "loaded";
       readonly settings: Settings;
@@ -32,27 +33,35 @@ export type Sources =
       /** Nobody chose a policy: it is the default one. */
       readonly isDefault: boolean;
     }
-  | { readonly kind: "failed"; readonly exit: ExitCode };
+  | { readonly kind: "problems"; readonly problems: readonly Problem[] };
+
+export type Sources = Extract<ReadSources, { kind: "loaded" }> | { readonly kind: "failed"; readonly exit: ExitCode };
+
+/** Loads everything; says every problem of every file at once. */
+export function loadSources(options: SourceOptions, io: Io, purpose: "start" | "check"): Sources {
+  const read = readSources(options, io, purpose);
+  if (read.kind === "loaded") return read;
+  sayProblems(io, read.problems);
+  return { kind: "failed", exit: 3 };
+}
 
 /**
- * Loads everything; says every problem of every file at once. A policy test that fails rejects the policy, but not at
- * `start`: a reboot must not stop patching (policy.md, "Tests").
+ * Loads everything, and says nothing. A policy test that fails rejects the policy, but not at `start`: a reboot must not
+ * stop patching (policy.md, "Tests").
  */
-export function loadSources(options: SourceOptions, io: Io, purpose: "start" | "check"): Sources {
-  const result = readSources(options, io);
-  if (result.kind === "problems") {
-    sayProblems(io, result.problems);
-    return { kind: "failed", exit: 3 };
-  }
+export function readSources(
+  options: SourceOptions,
+  io: Omit<Io, "stdout" | "stderr">,
+  purpose: "start" | "check",
+): ReadSources {
+  const result = readFiles(options, io);
+  if (result.kind === "problems") return result;
   const ruleset = compileRuleset(result.loaded.set);
   const failures = runPolicyTests(ruleset, result.loaded.tests, io.now());
   const judged =
     purpose === "start" ? failures.map((failure) => ({ ...failure, severity: "warning" as const })) : failures;
   const notices = sortProblems([...result.notices, ...result.loaded.notices, ...judged]);
-  if (hasErrors(notices)) {
-    sayProblems(io, notices);
-    return { kind: "failed", exit: 3 };
-  }
+  if (hasErrors(notices)) return { kind: "problems", problems: notices };
   return { kind: "loaded", settings: result.settings, ruleset, notices, isDefault: result.isDefault };
 }
 
@@ -69,7 +78,7 @@ type Read =
 const defaultConfig = "sallyport.yaml";
 const commandLineFile = "command line";
 
-function readSources(options: SourceOptions, io: Io): Read {
+function readFiles(options: SourceOptions, io: Omit<Io, "stdout" | "stderr">): Read {
   const found = io.fileExists(at(io, defaultConfig)) ? defaultConfig : undefined;
   const path = options.config ?? found;
   const { listen, admin, policy } = options;
@@ -78,6 +87,7 @@ function readSources(options: SourceOptions, io: Io): Read {
     path: path === undefined ? undefined : at(io, path),
     flags: { listen, admin, policy: policy?.map((file) => at(io, file)) },
     env: io.env,
+    nowMs: io.now(),
   });
   const configured = settings.kind === "loaded" ? settings.settings.policy : settings.policy;
   const packs = options.pack ?? [];
@@ -101,7 +111,7 @@ function readSources(options: SourceOptions, io: Io): Read {
 }
 
 /** Packs given as flags are a site policy that nobody had to write. */
-function diskOf(io: Io, packs: readonly string[] | undefined): Disk {
+function diskOf(io: Pick<Io, "disk">, packs: readonly string[] | undefined): Disk {
   const written = `version: 1\nname: command-line\nuse: [${(packs ?? []).map((pack) => JSON.stringify(pack)).join(", ")}]\n`;
   return {
     ...io.disk,
@@ -109,6 +119,6 @@ function diskOf(io: Io, packs: readonly string[] | undefined): Disk {
   };
 }
 
-function at(io: Io, path: string): string {
+function at(io: Pick<Io, "cwd">, path: string): string {
   return isAbsolute(path) ? path : join(io.cwd, path);
 }

@@ -1,5 +1,6 @@
 /** How files reach the loaders: two functions, so that tests and generated files need no disk. */
 import { readFileSync, readdirSync, statSync } from "node:fs";
+import { platform } from "node:os";
 import { maxFileLength } from "./yaml.ts";
 
 export type Disk = {
@@ -7,6 +8,8 @@ export type Disk = {
   readonly readFile: (path: string) => string;
   /** Names of the files in a directory, in any order; throws like `fs`. */
   readonly listFiles: (path: string) => readonly string[];
+  /** Whether users other than the owner and its group may read a file; not everywhere there is such a thing to know. */
+  readonly isOpenToOthers?: (path: string) => boolean;
 };
 
 /** The real one. Bytes that are no UTF-8 become U+FFFD, which is refused where it stands. */
@@ -16,6 +19,8 @@ export const disk: Disk = {
     return readFileSync(path, "utf8");
   },
   listFiles: (path) => readdirSync(path),
+  // Windows has no such bits, and Node makes some up.
+  isOpenToOthers: (path) => platform() !== "win32" && (statSync(path).mode & 0o007) !== 0,
 };
 
 /** Why a file could not be read, as a clause that completes "FILE …". */

@@ -72,6 +72,8 @@ export type SettingsRequest = Disk & {
   readonly flags: Flags;
   /** The environment; only the documented `SALLYPORT_…` variables are read. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds since the epoch, for warnings of expired certificates; the clock's where left out. */
+  readonly nowMs?: number;
 };
 
 export type SettingsLoaded =
@@ -88,7 +90,7 @@ export type SettingsLoaded =
 /** Reads sallyport.yaml; flags override the environment, which overrides the file, which overrides the defaults. */
 export function loadSettings(request: SettingsRequest): SettingsLoaded {
   const problems: Problem[] = [];
-  const reading = readSettings(request, request.path, problems);
+  const reading = readSettings(request, request.path, problems, request.nowMs ?? Date.now());
   const overridden = applyOverrides(reading, request.flags, request.env, problems);
   const sorted = sortProblems(problems);
   if (hasErrors(sorted)) return { kind: "problems", problems: sorted, policy: overridden.settings.policy };

@@ -56,12 +56,16 @@ export function applyOverrides(
     level: knownLevel ?? settings.log.level,
     file: variable(env, "SALLYPORT_LOG_FILE") ?? settings.log.file,
   };
+  const proxies = settings.listen.filter(({ kind }) => kind === "proxy");
   const overridden: Settings = {
     ...settings,
     listen:
       listen.length === 0
         ? settings.listen
-        : listen.map((address, i) => ({ kind: "proxy", address, clients: clientsOf(settings.listen, i) })),
+        : [
+            ...listen.map((address, i) => ({ ...likeListener(proxies, i), address })),
+            ...settings.listen.filter(({ kind }) => kind !== "proxy"),
+          ],
     admin: admin === undefined ? settings.admin : { ...settings.admin, address: admin },
     policy,
     log,
@@ -69,10 +73,19 @@ export function applyOverrides(
   return { ...reading, settings: overridden };
 }
 
-/** An address overrides an address, never who is admitted: the file's listeners in their order, and then like its last. */
-function clientsOf(listeners: readonly ListenerSettings[], i: number): readonly string[] | null {
-  return (listeners[i] ?? listeners.at(-1))?.clients ?? null;
+/** An address overrides an address, and nothing else: the file's listeners in their order, and then like its last. */
+function likeListener(listeners: readonly ListenerSettings[], i: number): Omit<ListenerSettings, "address"> {
+  return listeners[i] ?? listeners.at(-1) ?? plainListener;
 }
+
+const plainListener = {
+  kind: "proxy",
+  clients: null,
+  port: 443,
+  tls: undefined,
+  proxyProtocol: null,
+  auth: undefined,
+} as const;
 
 type Chosen = { readonly name: string; readonly texts: readonly string[] };
 

@@ -1,5 +1,6 @@
 /** Addresses with ports, as listeners, resolvers and `connect_to` write them. */
 import { parseAddress } from "../names/address.ts";
+import { formatAuthority, parseAuthority } from "../names/authority.ts";
 import { parseHost } from "../names/hostname.ts";
 import type { ConnectTo, ListenAddress } from "./settings.ts";
 
@@ -56,6 +57,20 @@ export function parseConnectTo(text: string): AddressReading<ConnectTo> {
   if (address === undefined || to.startsWith("[") !== to.includes(":"))
     return problem("has no IP address in its third part: names are not looked up here", undefined);
   return { kind: "value", value: { host, port, address, toPort: newPort } };
+}
+
+/** `proxy`, `DIRECT`, or `PROXY host:port`, of which the host becomes canonical: what a PAC answers for other hosts. */
+export function parseOtherwise(text: string): AddressReading<string> {
+  const [word = "", target, ...rest] = text.trim().split(/\s+/);
+  if (/^(proxy|direct)$/i.test(word) && target === undefined) {
+    const meant = word.toLowerCase() === "direct" ? "DIRECT" : "proxy";
+    return text === meant ? { kind: "value", value: meant } : problem("is no word for it", meant);
+  }
+  const authority = target === undefined ? undefined : parseAuthority(target);
+  if (!/^proxy$/i.test(word) || authority === undefined || rest.length > 0)
+    return problem('is none of proxy, DIRECT and "PROXY host:port"', undefined);
+  const meant = `PROXY ${formatAuthority(authority)}`;
+  return word === "PROXY" ? { kind: "value", value: meant } : problem("is no word for it", `"${meant}"`);
 }
 
 /** Null for what is no host; the name of an address is its canonical text without brackets. */

@@ -1,4 +1,5 @@
 /** The `clients` of site policies, and the places that name them. */
+import { parseSubject } from "../identity/subject.ts";
 import { parseAddress } from "../names/address.ts";
 import type { ClientGroup, Place } from "../policy/rule.ts";
 import type { Diagnostics } from "./diagnostics.ts";
@@ -79,14 +80,13 @@ function readGroupsOf({ raw, root, diagnostics }: PolicyDocument): ClientGroup[]
     const addresses = (group.addresses ?? []).flatMap((text, i) =>
       readCidr(diagnostics, root, [...addressPath, i], text),
     );
-    for (const key of ["users", "subjects"] as const) {
-      if (direct || given[key] === undefined) continue;
-      diagnostics.key(
-        root,
-        [...path, key],
-        "matches nobody yet: no listener of this version asks who a client is",
-        "warning",
-      );
+    for (const [i, subject] of (direct ? [] : (given.subjects ?? [])).entries()) {
+      if (parseSubject(subject) === undefined)
+        diagnostics.value(
+          root,
+          [...path, "subjects", i],
+          'is no subject: write TYPE=value, as "CN=kiosk*" or "O=Corp,OU=shops"',
+        );
     }
     const node = nodeAt(root, path);
     if (
@@ -94,7 +94,7 @@ function readGroupsOf({ raw, root, diagnostics }: PolicyDocument): ClientGroup[]
       node?.kind === "map" &&
       !["addresses", "users", "subjects"].some((key) => entryOf(node, key) !== undefined || node.cut?.includes(key))
     ) {
-      diagnostics.key(root, path, "has no addresses: nobody is in it");
+      diagnostics.key(root, path, "has no addresses, users or subjects: nobody is in it");
     }
     return {
       name,

@@ -5,11 +5,19 @@ import { parseHostname } from "../names/hostname.ts";
 import { type Diagnostics, createDiagnostics } from "./diagnostics.ts";
 import { type Disk, readFailure } from "./disk.ts";
 import type { Problem } from "./problem.ts";
-import { type AddressReading, parseConnectTo, parseListenAddress, parseServer } from "./read-address.ts";
+import {
+  type AddressReading,
+  parseConnectTo,
+  parseListenAddress,
+  parseOtherwise,
+  parseServer,
+} from "./read-address.ts";
 import type { GroupReference } from "./read-groups.ts";
+import { readParents } from "./read-parents.ts";
+import { readListeners } from "./read-listeners.ts";
 import { judge } from "./schema-problems.ts";
 import { type RawSettings, settingsRemainder, settingsSchema, settingsVocabulary } from "./settings-schema.ts";
-import type { HostsEntry, Limits, ListenerSettings, Settings } from "./settings.ts";
+import type { HostsEntry, Limits, Settings } from "./settings.ts";
 import { placeAt } from "./source-text.ts";
 import { formatDuration, formatSize, parseDuration, parseSize } from "./units.ts";
 import { parseYaml, problemOfFile } from "./yaml.ts";
@@ -17,13 +25,24 @@ import { type YamlNode, type YamlPath, nodeAt } from "./yaml-tree.ts";
 
 /** All defaults of sallyport.yaml (interface.md). An empty `policy` is the one that ships with the program. */
 export const defaultSettings: Settings = {
-  listen: [{ kind: "proxy", address: { host: "127.0.0.1", port: 3128 }, clients: null }],
+  listen: [
+    {
+      kind: "proxy",
+      address: { host: "127.0.0.1", port: 3128 },
+      clients: null,
+      port: 443,
+      tls: undefined,
+      proxyProtocol: null,
+      auth: undefined,
+    },
+  ],
   admin: { address: { host: "127.0.0.1", port: 9180 }, names: [], token: undefined },
   policy: [],
   workers: 1,
   via: "auto",
   dns: { servers: [], hosts: [], timeoutMs: 5000, negativeTtlMs: 5000 },
   connectTo: [],
+  parents: [],
   limits: {
     connections: 20_000,
     perClient: 1000,
@@ -38,8 +57,10 @@ export const defaultSettings: Settings = {
     keepaliveTimeoutMs: 65_000,
     drainTimeoutMs: 30_000,
   },
+  reload: { watch: true, onRevoke: "keep" },
   log: { level: "info", allowed: true, paths: false, file: "-" },
   denials: { explain: "full", top: 20 },
+  pac: { otherwise: "proxy" },
 };
 
 export type SettingsReading = {
@@ -49,7 +70,12 @@ export type SettingsReading = {
 };
 
 /** Reads the file, if there is one. What has a problem keeps its default, and every problem is added to `problems`. */
-export function readSettings(disk: Disk, path: string | undefined, problems: Problem[]): SettingsReading {
+export function readSettings(
+  disk: Disk,
+  path: string | undefined,
+  problems: Problem[],
+  nowMs: number,
+): SettingsReading {
   const nothing = { settings: defaultSettings, groupReferences: [] };
   if (path === undefined) return nothing;
   let content: string;
@@ -65,7 +91,8 @@ export function readSettings(disk: Disk, path: string | undefined, problems: Pro
   const judged = judge(reading.file, settingsSchema, settingsRemainder, settingsVocabulary);
   problems.push(...judged.problems);
   if (judged.value === undefined) return nothing;
-  const context = { disk, path, root: judged.root, diagnostics: createDiagnostics(reading.file.source, problems) };
+  const diagnostics = createDiagnostics(reading.file.source, problems);
+  const context = { disk, path, root: judged.root, diagnostics, problems, nowMs };
   return readAll(context, judged.value);
 }
 
@@ -74,12 +101,21 @@ type Context = {
   readonly path: string;
   readonly root: YamlNode;
   readonly diagnostics: Diagnostics;
+  readonly problems: Problem[];
+  readonly nowMs: number;
 };
 
 function readAll(context: Context, raw: RawSettings): SettingsReading {
   const { path } = context;
   const defaults = defaultSettings;
-  const listen = readListeners(context, raw);
+  const listen = readListeners({ ...context, resolve: (file) => besideFile(path, file) }, raw);
+  const pac = listen.findIndex(({ kind }) => kind === "pac");
+  if (pac >= 0 && !listen.some(({ kind }) => kind === "proxy"))
+    context.diagnostics.value(
+      context.root,
+      ["listen", pac, "kind"],
+      "has no listener of kind proxy that it could name",
+    );
   const admin = readAdmin(context, raw);
   const policy = (raw.policy ?? []).map((file) => besideFile(path, file));
   const settings: Settings = {
@@ -98,7 +134,12 @@ function readAll(context: Context, raw: RawSettings): SettingsReading {
         readDuration(context, ["dns", "negative_ttl"], raw.dns?.negative_ttl, 0, hour) ?? defaults.dns.negativeTtlMs,
     },
     connectTo: (raw.connect_to ?? []).flatMap((text, i) => readText(context, ["connect_to", i], text, parseConnectTo)),
+    parents: readParents({ ...context, resolve: (file) => besideFile(path, file) }, raw.parents ?? []),
     limits: readLimits(context, raw.limits ?? {}),
+    reload: {
+      watch: raw.reload?.watch ?? defaults.reload.watch,
+      onRevoke: raw.reload?.on_revoke ?? defaults.reload.onRevoke,
+    },
     log: {
       level: raw.log?.level ?? defaults.log.level,
       allowed: raw.log?.allowed ?? defaults.log.allowed,
@@ -108,6 +149,12 @@ function readAll(context: Context, raw: RawSettings): SettingsReading {
     denials: {
       explain: raw.denials?.explain ?? defaults.denials.explain,
       top: raw.denials?.top ?? defaults.denials.top,
+    },
+    pac: {
+      otherwise:
+        raw.pac?.otherwise === undefined
+          ? defaults.pac.otherwise
+          : (readText(context, ["pac", "otherwise"], raw.pac.otherwise, parseOtherwise)[0] ?? defaults.pac.otherwise),
     },
   };
   return { settings, groupReferences: referencesOf(context, raw) };
@@ -127,21 +174,6 @@ function readText<T>(context: Context, path: YamlPath, text: string, parse: (tex
   if (reading.kind === "value") return [reading.value];
   context.diagnostics.value(context.root, path, reading.message, reading.instead);
   return [];
-}
-
-function readListeners(context: Context, raw: RawSettings): ListenerSettings[] {
-  const taken = new Set<string>();
-  return (raw.listen ?? []).flatMap((listener, i) => {
-    const path = ["listen", i, "address"];
-    if (listener.address === undefined) return [];
-    const [address] = readText(context, path, listener.address, parseListenAddress);
-    if (address === undefined) return [];
-    const key = JSON.stringify(address);
-    if (address.port !== 0 && taken.has(key))
-      context.diagnostics.value(context.root, path, "is the address of a listener above already");
-    taken.add(key);
-    return { kind: "proxy", address, clients: listener.clients ?? null };
-  });
 }
 
 function referencesOf({ root, diagnostics }: Context, raw: RawSettings): GroupReference[] {

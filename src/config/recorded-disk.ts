@@ -19,6 +19,8 @@ export function recordDisk(disk: Disk): { readonly disk: Disk; readonly recordin
     disk: {
       readFile: (path) => answer(path, files, disk.readFile),
       listFiles: (path) => answer(path, directories, disk.listFiles),
+      // Asked for a warning only, which is given once.
+      ...(disk.isOpenToOthers === undefined ? {} : { isOpenToOthers: disk.isOpenToOthers }),
     },
     recording: { files, directories },
   };

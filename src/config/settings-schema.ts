@@ -11,14 +11,57 @@ const words = (max: number) => z.string().min(1).max(max);
 const duration = form("duration");
 const size = form("size");
 
+const tls = z.strictObject({
+  cert: words(1024).meta({ description: "File with the listener's certificate and its chain, in PEM." }),
+  key: words(1024).meta({ description: "File with its private key, in PEM, without a passphrase." }),
+  client_ca: words(1024)
+    .optional()
+    .meta({ description: "File with authorities: who has no certificate of theirs is refused." }),
+});
+const auth = z.strictObject({ basic: words(1024).meta({ description: "htpasswd file with bcrypt hashes." }) });
+const proxyProtocol = z.strictObject({
+  from: z.array(words(64)).min(1).meta({ description: "Addresses of the load balancers; others are refused." }),
+});
+
 const listener = {
-  kind: z
-    .literal("proxy", { error: "is not in this version yet: only the explicit proxy is (kind: proxy)" })
-    .meta({ description: "proxy: CONNECT and absolute-form HTTP." }),
+  kind: z.enum(["proxy", "sni", "http", "pac"]).meta({
+    description:
+      "proxy: CONNECT and absolute-form HTTP; sni: redirected TLS; http: redirected HTTP; pac: /proxy.pac and /wpad.dat.",
+  }),
   address: words(64).meta({
     description: 'Address and port, as 127.0.0.1:3128 or "[::1]:3128"; port 0 takes a free one.',
   }),
   clients: z.array(words(64)).min(1).optional().meta({ description: "Groups that are admitted; everyone without it." }),
+  port: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .meta({ description: "Of kinds sni and http: the port of every target, 443 and 80 without it." }),
+  tls: tls.optional().meta({ description: "TLS to the proxy itself." }),
+  proxy_protocol: proxyProtocol.optional().meta({ description: "Who says in a PROXY header whom it speaks for." }),
+  auth: auth.optional().meta({ description: "Proxy authentication." }),
+};
+
+/** The same with nothing required, also within. */
+const partialListener = z
+  .strictObject({
+    ...listener,
+    tls: tls.partial().optional(),
+    proxy_protocol: proxyProtocol.partial().optional(),
+    auth: auth.partial().optional(),
+  })
+  .partial();
+
+const parent = {
+  hosts: z
+    .array(words(1024))
+    .min(1)
+    .meta({ description: "Names, *.name, glob: patterns and IP addresses, as in a policy; * is every host." }),
+  via: words(300).meta({ description: '"http://host:port" or "https://host:port" of the parent, or direct for none.' }),
+  credentials_file: words(1024)
+    .optional()
+    .meta({ description: "File with user:password for the parent, in one line." }),
 };
 
 /** More than any machine has use for; the rest are typing errors. */
@@ -81,17 +124,17 @@ const optionalShape = {
     .optional()
     .meta({ description: '"HOST:PORT:ADDRESS:PORT" as in curl --connect-to; HOST may be * or *.x.' }),
   parents: z
-    .array(z.unknown())
-    .max(0, "is not in this version yet: leave it empty")
+    .array(z.strictObject(parent))
     .optional()
-    .meta({ description: "Parent proxies; none in this version." }),
+    .meta({ description: "Parent proxies by host; the first entry that covers a host decides." }),
   limits: limits.optional(),
   reload: z
     .strictObject({
-      watch: z
-        .literal(false, { error: "is not in this version yet: only false is; a new policy needs a restart" })
-        .optional(),
-      on_revoke: z.literal("keep", { error: "is not in this version yet: only keep is" }).optional(),
+      watch: z.boolean().optional().meta({ description: "Load the policy anew when a file of it changes: true." }),
+      on_revoke: z
+        .enum(["keep", "drain", "close"])
+        .optional()
+        .meta({ description: "Open tunnels that a new policy would not let in: keep." }),
     })
     .optional(),
   log: z
@@ -115,7 +158,9 @@ const optionalShape = {
     .optional(),
   pac: z
     .strictObject({
-      otherwise: z.literal("proxy", { error: "is not in this version yet: there is no pac listener" }).optional(),
+      otherwise: words(300)
+        .optional()
+        .meta({ description: 'Where a PAC sends hosts without a rule: proxy, DIRECT or "PROXY host:port".' }),
     })
     .optional(),
 };
@@ -132,17 +177,16 @@ export const settingsSchema = z
 
 /** The same with nothing required: reads what is left of a file once its mistakes are cut out. */
 export const settingsRemainder = z
-  .strictObject({ version, listen: z.array(z.strictObject(listener).partial()), ...optionalShape })
+  .strictObject({
+    version,
+    listen: z.array(partialListener),
+    ...optionalShape,
+    parents: z.array(z.strictObject(parent).partial()).optional(),
+  })
   .partial();
-
-const notYet = "is not in this version yet: leave it out";
 
 export const settingsVocabulary: Vocabulary = {
   refusedKeys: {
-    "listen.tls": notYet,
-    "listen.port": notYet,
-    "listen.proxy_protocol": notYet,
-    "listen.auth": notYet,
     rules: "belongs to a site policy, which policy names",
     use: "belongs to a site policy, which policy names",
     clients: "belongs to a site policy, which policy names",

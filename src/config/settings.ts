@@ -1,16 +1,37 @@
 /** sallyport.yaml once read: every value present, in base units. */
-import type { Address } from "../names/address.ts";
-import type { Hostname } from "../names/hostname.ts";
+import type { Address, Cidr } from "../names/address.ts";
+import type { Host, Hostname } from "../names/hostname.ts";
+import type { Pattern } from "../policy/pattern.ts";
 
 /** An IP literal without brackets, and a port; port 0 takes a free one. */
 export type ListenAddress = { readonly host: string; readonly port: number };
 
-/** A listener; this version has explicit forward proxies. */
+/**
+ * `proxy` is an explicit forward proxy; `sni` and `http` take connections that were redirected to them, and find the
+ * target in the ClientHello and in Host; `pac` hands out proxy auto-configuration.
+ */
+export type ListenerKind = "proxy" | "sni" | "http" | "pac";
+
 export type ListenerSettings = {
-  readonly kind: "proxy";
+  readonly kind: ListenerKind;
   readonly address: ListenAddress;
   /** Groups that are admitted; null admits every client. */
   readonly clients: readonly string[] | null;
+  /** Of kinds `sni` and `http`: the port of every target. */
+  readonly port: number;
+  readonly tls: ListenerTls | undefined;
+  /** Who has to say in a PROXY header whom it speaks for; null where nobody does. */
+  readonly proxyProtocol: readonly Cidr[] | null;
+  /** Bcrypt hashes by user; undefined asks for no credentials. */
+  readonly auth: ReadonlyMap<string, string> | undefined;
+};
+
+/** Contents of the files, in PEM, known to fit together. */
+export type ListenerTls = {
+  readonly cert: string;
+  readonly key: string;
+  /** Whose certificates clients must have; undefined asks for none. */
+  readonly clientCa: string | undefined;
 };
 
 export type AdminSettings = {
@@ -53,6 +74,26 @@ export type ConnectTo = {
   readonly toPort: number | undefined;
 };
 
+/** An entry of `parents`. Without a parent, what it covers goes there directly. */
+export type ParentSettings = { readonly hosts: readonly ParentHosts[]; readonly parent: ParentProxy | undefined };
+
+/** What an entry covers: patterns as in a policy, one address in canonical form, or everything. */
+export type ParentHosts = Pattern | { readonly kind: "address"; readonly text: string } | { readonly kind: "any" };
+
+export type ParentProxy = {
+  /** `http://host:port` in canonical form: its name where parents are told apart. */
+  readonly url: string;
+  /** TLS to the parent itself. */
+  readonly isSecure: boolean;
+  readonly host: Host;
+  readonly port: number;
+  /** Value of Proxy-Authorization, a secret. */
+  readonly authorization: string | undefined;
+};
+
+/** What becomes of open tunnels that a new policy would not let in. */
+export type OnRevoke = "keep" | "drain" | "close";
+
 export type Settings = {
   readonly listen: readonly ListenerSettings[];
   readonly admin: AdminSettings;
@@ -70,7 +111,14 @@ export type Settings = {
     readonly negativeTtlMs: number;
   };
   readonly connectTo: readonly ConnectTo[];
+  /** The first that covers a target decides, before `connectTo`. */
+  readonly parents: readonly ParentSettings[];
   readonly limits: Limits;
+  readonly reload: {
+    /** Load the policy anew when a file of it changes. */
+    readonly watch: boolean;
+    readonly onRevoke: OnRevoke;
+  };
   readonly log: {
     readonly level: "debug" | "info" | "warn" | "error";
     /** Also log allowed exchanges. */
@@ -85,5 +133,9 @@ export type Settings = {
     readonly explain: "full" | "id" | "none";
     /** Slots of `sallyport_top_denials`; 0 is off. */
     readonly top: number;
+  };
+  readonly pac: {
+    /** What hosts without a rule are told: `proxy`, `DIRECT`, or `PROXY host:port` in canonical form. */
+    readonly otherwise: string;
   };
 };

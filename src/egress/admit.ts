@@ -50,16 +50,16 @@ export function admitLiteral(
 }
 
 /**
- * Judges where `connect_to` leads: the administrator's own routing, exempt from `resolves_to` and from the address
+ * Judges where `connect_to` leads, and a parent proxy's addresses: the administrator's own routing, exempt from `resolves_to` and from the address
  * floor, never from the own-listener check (interface.md). The permit is asked for so that nothing is dialled without one.
  */
 export function admitRouted(
   _permit: Permit,
-  address: Address,
+  addresses: readonly Address[],
   port: number,
   findOwnListener: FindOwnListener,
 ): Admission {
-  return divide([address], port, () => ownListenerClass(address, port, findOwnListener));
+  return divide(addresses, port, (address) => ownListenerClass(address, port, findOwnListener));
 }
 
 /** True when nothing was admitted and the proxy itself was among what was asked for. */

@@ -7,10 +7,11 @@
  * CVE-2026-29057 (a chunked DELETE becomes a smuggled request), its URL joining (which folds `//`), its copying of
  * hop-by-hop fields and the crash on Trailer. `selfHandleResponse` leaves the response leg to the caller.
  *
- * One connection for one exchange: the socket belongs to the upstream request from `forward` on and is destroyed with it.
+ * One connection for one exchange: the socket belongs to the upstream request from `forward` on and is destroyed with it
+ * (of one that is bound to its client it is `lent-origin`'s, which can be had back).
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 // oxlint-disable-next-line import/no-unassigned-import -- it has to run before http-proxy is loaded
 import "./node-extend.ts";
 import httpProxy from "http-proxy";
@@ -30,6 +31,8 @@ export type UpstreamHead = {
   readonly fields: RawFields;
   readonly framing: Framing;
   readonly expectContinue: boolean;
+  /** The origin is told that no other request follows. */
+  readonly isLast: boolean;
 };
 
 export type ForwardHandlers = {
@@ -44,10 +47,16 @@ export type ForwardHandlers = {
 export type Forwarder = (
   request: IncomingMessage,
   response: ServerResponse,
-  upstream: Socket,
+  upstream: Duplex,
   head: UpstreamHead,
   handlers: ForwardHandlers,
-) => { readonly abort: () => void };
+) => Forwarding;
+
+export type Forwarding = {
+  readonly abort: () => void;
+  /** The whole request has left. */
+  readonly isSent: () => boolean;
+};
 
 /** Makes the one forwarder of a proxy. */
 export function createForwarder(): Forwarder {
@@ -112,6 +121,7 @@ export function createForwarder(): Forwarder {
         upstreamRequest?.destroy();
         upstream.destroy();
       },
+      isSent: () => upstreamRequest?.writableFinished === true,
     };
   };
 }
@@ -128,7 +138,9 @@ function writeHead(request: ClientRequest, head: UpstreamHead): void {
   else if (head.framing.kind === "chunked") request.setHeader("Transfer-Encoding", "chunked");
   else if (!bodilessByNature.has(head.method)) request.setHeader("Content-Length", 0);
   if (head.expectContinue) request.setHeader("Expect", "100-continue");
-  request.setHeader("Connection", "close");
+  // Without the field HTTP/1.1 persists; what Node's client makes of that is nobody's business but its own.
+  if (head.isLast) request.setHeader("Connection", "close");
+  else request.removeHeader("Connection");
 }
 
 /** Without a body these need no Content-Length (RFC 9110 section 8.6). */

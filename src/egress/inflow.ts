@@ -32,6 +32,8 @@ export type Upstream = { readonly socket: Socket; readonly inflow: Inflow };
 /** An idle tunnel has the smallest, one that carries a download the largest: reads that come full make it grow. */
 const sizes = [1, 8, 64, 256].map((kib) => kib * 1024);
 const firstLevel = 1;
+/** A read that fills less of its buffer than one part in so many is copied where it has to wait. */
+const crumbsOfBuffer = 4;
 /** Bytes of each size that are kept for the next socket. */
 const keptBytes = 4 * 1024 * 1024;
 const kept: Buffer[][] = sizes.map(() => []);
@@ -68,17 +70,23 @@ function createInflow(socket: () => Socket): Inflow {
   /** Somebody else still reads in `buffer`. */
   let lent = false;
   let partial = 0;
+  /** What was handed out last is not used yet. */
+  let isBehind = false;
 
   return {
     onread: {
       buffer: () => buffer,
       callback: (length) => {
         const from = buffer;
-        const taken = sink(length === from.length ? from : from.subarray(0, length));
+        const bytes = length === from.length ? from : from.subarray(0, length);
+        // A peer that sends crumbs for one that does not read must not hold a whole buffer with each.
+        const isCopy = isBehind && length < from.length / crumbsOfBuffer;
+        const taken = sink(isCopy ? Buffer.from(bytes) : bytes);
+        isBehind = taken !== "used";
         if (from !== buffer) return taken !== "full";
-        lent = taken !== "used";
+        lent = isBehind && !isCopy;
         resize(length);
-        if (taken === "kept") leave();
+        if (lent && taken === "kept") leave();
         return taken !== "full";
       },
     },

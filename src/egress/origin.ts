@@ -42,6 +42,10 @@ export type Origin = {
   readonly destination: Destination;
   /** Sends a head without a body; the connection must be resting. */
   readonly ask: (method: string, head: string, receiver: Receiver) => void;
+  /** The same for a request that the caller sends, by `send`. */
+  readonly expect: (method: string, receiver: Receiver) => void;
+  /** `sent` is told when the bytes have left, or will not. */
+  readonly send: (bytes: Buffer, sent: (error?: Error | null) => void) => void;
   /** Reads on, after `onBody` has answered `full`. */
   readonly resume: () => void;
   /** True while another request may be sent. */
@@ -93,14 +97,11 @@ export function createOrigin(
   return {
     destination,
     ask: (asked, head, asker) => {
-      method = asked;
-      receiver = asker;
-      reading = "head";
-      unheard = true;
-      scanned = 0;
+      expect(asked, asker);
       socket.write(head, "latin1");
-      inflow.resume();
     },
+    expect,
+    send: (bytes, sent) => void socket.write(bytes, sent),
     resume: inflow.resume,
     isResting: () => reading === "rest" && !socket.destroyed,
     onGone: (listener) => {
@@ -108,9 +109,19 @@ export function createOrigin(
     },
     destroy: () => {
       receiver = undefined;
+      reading = "rest";
       socket.destroy();
     },
   };
+
+  function expect(asked: string, asker: Receiver): void {
+    method = asked;
+    receiver = asker;
+    reading = "head";
+    unheard = true;
+    scanned = 0;
+    inflow.resume();
+  }
 
   function onBytes(bytes: Buffer): Taken {
     unheard = false;
@@ -147,7 +158,8 @@ export function createOrigin(
     }
     const framing = judgeResponseFraming(method, status, httpVersion, rawFields);
     if (framing.kind === "malformed") return fail("http_protocol_error", framing.detail);
-    persistent = httpVersion === "1.1" && !fieldTokens(rawFields, "connection").includes("close");
+    const isLast = framing.kind === "until_close" || fieldTokens(rawFields, "connection").includes("close");
+    persistent = httpVersion === "1.1" && !isLast;
     remaining = framing.kind === "length" ? framing.bytes : 0;
     if (framing.kind === "chunked") chunks = createChunkScan();
     reading = framing.kind === "none" ? "length" : framing.kind;
@@ -176,12 +188,16 @@ export function createOrigin(
     return remaining === 0 ? finish(bytes.length > own.length, taken) : taken;
   }
 
+  /** The data of all chunks is moved together: a write for each would make an origin of tiny chunks a costly one. */
   function onChunked(bytes: Buffer): Taken {
-    let taken: Taken = "used";
-    const end = scanChunks(chunks, bytes, 0, (from, to) => {
-      const one = pass(bytes.subarray(from, to));
-      if (taken !== "full" && one !== "used") taken = one;
+    let from = 0;
+    let to = 0;
+    const end = scanChunks(chunks, bytes, 0, (start, stop) => {
+      if (to === 0) from = to = start;
+      if (to !== start) bytes.copyWithin(to, start, stop);
+      to += stop - start;
     });
+    const taken = pass(bytes.subarray(from, to));
     if (chunks.state === "malformed") fail("http_protocol_error", "the origin's chunks are malformed");
     return chunks.state === "done" ? finish(end < bytes.length, taken) : taken;
   }

@@ -14,6 +14,8 @@ export type Pool = {
   readonly take: (key: PoolKey, admitted: readonly Destination[]) => Origin | undefined;
   /** Keeps a resting connection for the next request, or closes it where there are enough. */
   readonly keep: (key: PoolKey, origin: Origin) => void;
+  /** Closes what was opened under another policy, now and whenever such a one comes back. */
+  readonly use: (policy: object) => void;
   /** Closes all, and every one that is still to come. */
   readonly close: () => void;
 };
@@ -27,6 +29,8 @@ export function createPool(deadlines: Deadlines): Pool {
   const shelves = new Map<string, Resting[]>();
   let count = 0;
   let closed = false;
+  /** Undefined until one has been named: then any will do. */
+  let inForce: object | undefined;
 
   const remove = (resting: Resting): void => {
     const shelf = shelves.get(resting.shelf);
@@ -61,7 +65,8 @@ export function createPool(deadlines: Deadlines): Pool {
     keep: ({ host, port, policy }, origin) => {
       const name = `${host}:${port}`;
       const shelf = shelves.get(name) ?? [];
-      if (closed || !origin.isResting() || count >= maxResting || shelf.length >= maxRestingOfTarget) {
+      const isOutdated = inForce !== undefined && policy !== inForce;
+      if (closed || isOutdated || !origin.isResting() || count >= maxResting || shelf.length >= maxRestingOfTarget) {
         origin.destroy();
         return;
       }
@@ -75,6 +80,10 @@ export function createPool(deadlines: Deadlines): Pool {
       shelf.push(resting);
       count += 1;
       origin.onGone(() => remove(resting));
+    },
+    use: (policy) => {
+      inForce = policy;
+      for (const resting of Array.from(shelves.values()).flat()) if (resting.policy !== policy) end(resting);
     },
     close: () => {
       closed = true;

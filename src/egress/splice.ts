@@ -28,7 +28,11 @@ export type SpliceEnd = {
   readonly closedBy: "client" | "upstream" | "idle" | "proxy";
 };
 
-export type Splice = { readonly close: () => void };
+export type Splice = {
+  readonly close: () => void;
+  /** From now on `then` is called, in place of the idle end, as soon as neither side has moved a byte for so long. */
+  readonly whenQuiet: (ms: number, then: () => void) => void;
+};
 
 /** Splices a client to an upstream whose bytes come through an inflow. As `splice` in everything else. */
 export function spliceUpstream(client: Socket, { socket, inflow }: Upstream, options: SpliceOptions): Splice {
@@ -59,11 +63,13 @@ function join(
   options: SpliceOptions,
   download: (moved: (bytes: number) => void) => () => void,
 ): Splice {
-  const { idleTimeoutMs, onBytesUp, onBytesDown } = options;
+  const { onBytesUp, onBytesDown } = options;
+  let { idleTimeoutMs } = options;
+  let expire = onIdle;
   let closedBy: SpliceEnd["closedBy"] | undefined;
   let outcome: SpliceEnd["outcome"] = "ok";
   let open = 2;
-  const idle = options.deadlines.after(idleTimeoutMs, onIdle);
+  const idle = options.deadlines.after(idleTimeoutMs, () => expire());
 
   flow(client, upstream, (bytes) => {
     idle.move(idleTimeoutMs);
@@ -93,6 +99,11 @@ function join(
     close: () => {
       closedBy ??= "proxy";
       destroyBoth();
+    },
+    whenQuiet: (ms, then) => {
+      idleTimeoutMs = Math.min(ms, idleTimeoutMs);
+      expire = then;
+      idle.move(idleTimeoutMs);
     },
   };
 

@@ -1,10 +1,14 @@
-/** Client groups: which of them an address belongs to. */
+/** Client groups: which of them a client belongs to, by its address, its user name or the subject of its certificate. */
 import { type Address, type Cidr, cidrContains } from "../names/address.ts";
+import { type SubjectAttribute, matchesSubject } from "./subject.ts";
 
 /** One group of `clients`, as far as asking who somebody is needs it. */
 export type Group = {
   readonly name: string;
   readonly addresses: readonly Cidr[];
+  readonly users: readonly string[];
+  /** Patterns over certificate subjects. */
+  readonly subjects: readonly string[];
   readonly mode: "enforce" | "report" | undefined;
   readonly perClient: number | undefined;
 };
@@ -18,11 +22,17 @@ export type Client = {
   readonly groups: readonly number[];
 };
 
-/** The groups that hold this address. Pure; cost grows with the number of groups, so ask once a connection. */
-export function identify(groups: Groups, address: Address): Client {
+/** What a client has proved beside its address. */
+export type Proof = {
+  readonly user: string | undefined;
+  readonly subject: readonly SubjectAttribute[] | undefined;
+};
+
+/** The groups of a client; one thing that fits is enough. Pure; cost grows with their number: ask once a connection. */
+export function identify(groups: Groups, address: Address, proof: Proof = nothing): Client {
   const found: number[] = [];
   for (const [number, group] of groups.entries()) {
-    if (group.addresses.some((cidr) => cidrContains(cidr, address))) found.push(number);
+    if (group.addresses.some((cidr) => cidrContains(cidr, address)) || isProved(group, proof)) found.push(number);
   }
   return { address, groups: found };
 }
@@ -31,4 +41,11 @@ export function identify(groups: Groups, address: Address): Client {
 export function groupName(groups: Groups, client: Client): string {
   const [first] = client.groups;
   return (first === undefined ? undefined : groups[first]?.name) ?? "_none";
+}
+
+const nothing: Proof = { user: undefined, subject: undefined };
+
+function isProved({ users, subjects }: Group, { user, subject }: Proof): boolean {
+  if (user !== undefined && users.includes(user)) return true;
+  return subject !== undefined && subjects.some((pattern) => matchesSubject(pattern, subject));
 }

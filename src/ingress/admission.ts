@@ -4,19 +4,21 @@
  */
 import { type Authority, formatAuthority, parseAuthority } from "../names/authority.ts";
 import { sameHost } from "../names/hostname.ts";
+import type { RequestFacts } from "../policy/decide.ts";
 import { denyAddress } from "../policy/decide-hello.ts";
 import type { Allow } from "../policy/verdict.ts";
 import { type RawFields, fieldValues, forwardedRequestFields, namesInVia } from "../wire/fields.ts";
 import { parseRange } from "../wire/range.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
 import type { Framing, HeadReading, RequestHead } from "../wire/request-head.ts";
-import { parseRequestTarget } from "../wire/request-target.ts";
+import { parseRedirectedTarget, parseRequestTarget } from "../wire/request-target.ts";
 import { type Connection, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { type OpenExchange, denyOutright } from "./exchange.ts";
 import { judgeTarget } from "./judge.ts";
 import type { Reached } from "./reach.ts";
 import { refusalOfDenial, refusalOfFailure, refusalOfMalformed } from "./refuse.ts";
+import { type Passage, absoluteForm, parentFields, passageFor } from "./through-parent.ts";
 
 /** What is to be told to the client in place of an answer; `outcome` is set where policy allowed the request. */
 export type Refused = { readonly kind: "refused"; readonly refusal: Refusal; readonly outcome: Outcome | undefined };
@@ -26,12 +28,16 @@ export type Admitted = {
   readonly kind: "admitted";
   readonly allow: Allow;
   readonly target: Authority;
-  /** Origin form, byte for byte as the client sent it. */
+  /** What was judged. */
+  readonly asked: RequestFacts;
+  /** Origin form, byte for byte as the client sent it; behind the target's authority where a parent is asked. */
   readonly path: string;
   /** The Host field for the origin. */
   readonly host: string;
-  /** End-to-end fields with our Via, without Host, Content-Length and Expect. */
+  /** End-to-end fields with our Via, without Host, Content-Length and Expect; our credentials for a parent that is asked. */
   readonly fields: RawFields;
+  /** The parent proxy that the request goes to, or a WebSocket through. */
+  readonly passage: Passage | undefined;
   readonly framing: Framing;
   /** OPTIONS with `Max-Forwards: 0`: this proxy is the recipient (RFC 9110 section 7.6.2). */
   readonly isForProxy: boolean;
@@ -59,32 +65,31 @@ export function admitRequest(
     if (reading.problem === "too_many_fields") context.metrics.limitRejected("fields");
     return malformed(reading.problem, reading.detail);
   }
-  const target = parseRequestTarget(method, head.url);
+  const { redirectedPort } = connection;
+  const target =
+    redirectedPort === undefined
+      ? parseRequestTarget(method, head.url)
+      : parseRedirectedTarget(method, head.url, reading.host, redirectedPort);
   if (target.kind === "malformed") return malformed("bad_request", `the request target ${target.detail}`);
   const { authority, path } = target;
   exchange.aim(authority);
   event.path = path;
-  const named = reading.host === undefined ? authority : parseAuthority(reading.host, httpPort);
+  const named = reading.host === undefined ? authority : parseAuthority(reading.host, redirectedPort ?? httpPort);
   if (named === undefined) return malformed("bad_request", "the Host field is malformed");
   const hops = maxForwards(method, rawFields);
   if (hops === "malformed") return malformed("bad_request", "Max-Forwards is no number");
-  if (context.isDraining()) {
-    context.metrics.limitRejected("draining");
-    const denial = denyOutright("limit_exceeded");
-    exchange.note(denial);
-    return { kind: "refused", refusal: refusalOfDenial(denial, event), outcome: undefined };
-  }
   const ranges = fieldValues(rawFields, "range");
   event.range = ranges.length === 0 ? undefined : ranges.join(", ");
   const range = parseRange(ranges).kind;
   event.rangeKind = range;
-  const verdict = judgeTarget(context, connection, ruleset, {
+  const asked: RequestFacts = {
     kind: "http",
     ...authority,
     hostAgrees: sameHost(named.host, authority.host) && named.port === authority.port,
     listenerAdmits: isAdmitted(connection, ruleset),
     http: { method, path, range, websocket },
-  });
+  };
+  const verdict = judgeTarget(context, connection, ruleset, asked);
   exchange.note(verdict);
   if (verdict.kind === "deny") {
     return { kind: "refused", refusal: refusalOfDenial(verdict, event), outcome: undefined };
@@ -95,17 +100,19 @@ export function admitRequest(
   const stripRange = verdict.rule?.rule.range === "strip";
   if (range !== "none" && stripRange) event.rangeKind = "stripped";
   const via = `${httpVersion} ${context.via}`;
+  const passage = passageFor(context.settings.parents, authority, head);
+  const isAsked = passage !== undefined && !websocket;
+  const maxForwarded = hops === undefined ? undefined : hops - 1;
+  const fields = forwardedRequestFields(rawFields, { stripRange, via, maxForwards: maxForwarded });
   return {
     kind: "admitted",
     allow: verdict,
     target: authority,
-    path,
+    asked,
+    path: isAsked ? absoluteForm(authority, path) : path,
     host: formatAuthority(authority, httpPort),
-    fields: forwardedRequestFields(rawFields, {
-      stripRange,
-      via,
-      maxForwards: hops === undefined ? undefined : hops - 1,
-    }),
+    fields: isAsked ? [...fields, ...parentFields(passage)] : fields,
+    passage,
     framing: reading.framing,
     isForProxy: hops === 0,
   };

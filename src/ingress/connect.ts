@@ -1,5 +1,5 @@
 /**
- * CONNECT, from the request to the spliced tunnel:
+ * A tunnel, from the CONNECT to the splice:
  *
  *   deciding ──► reaching ──► peeking ──► vetting ──► spliced ──► closed
  *      │ 4xx/403     │ 502/504    │ alert      │ alert
@@ -11,56 +11,55 @@
  *   version is known.
  * - spliced: `egress/splice` owns both sockets. Until then this file owns them, and has four ways out: `tell` (a
  *   status), `alert`, `endClient` (a plain end) and `breakOff`.
+ * A connection that was redirected here has no CONNECT, and no status to be told: it is peeked at first, its server name
+ * is the target, and every denial an alert.
  * Every state before it has a deadline (DNS and dial, hello, hello) and a cap: of what the client sends ahead no more
  * is read than a hello may be long, of what the server answers 20 KiB.
  */
-import { type Upstream, connectUpstream } from "../egress/inflow.ts";
+import type { Upstream } from "../egress/inflow.ts";
 import { resetSocket } from "../egress/reset.ts";
-import { spliceUpstream } from "../egress/splice.ts";
-import { type Authority, parseAuthority } from "../names/authority.ts";
-import { sameHost } from "../names/hostname.ts";
+import { type Splice, spliceUpstream } from "../egress/splice.ts";
+import type { Authority } from "../names/authority.ts";
 import { decideHello, decideServerHello, denyAddress } from "../policy/decide-hello.ts";
 import { tlsName } from "../policy/explain.ts";
 import type { Allow, Denial } from "../policy/verdict.ts";
 import type { ClosedBy } from "../record/event.ts";
 import { namesInVia } from "../wire/fields.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
-import type { HeadReading, RequestHead } from "../wire/request-head.ts";
 import { holdsHandshake } from "../wire/handshake.ts";
-import { alertBytes, alertOfReason } from "../wire/tls-alert.ts";
+import type { ClientHello } from "../wire/hello.ts";
+import { alertBytes, alertOfReason, alerts } from "../wire/tls-alert.ts";
 import { type Connection, clientOf, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
-import {
-  type ClientFinding,
-  type ServerFinding,
-  inspectionResult,
-  peekClientHello,
-  vetServerHello,
-} from "./inspect.ts";
+import { type ClientFinding, type ServerFinding, peekClientHello, vetServerHello } from "./inspect.ts";
 import { endAndLinger } from "./linger.ts";
 import { judgeTarget } from "./judge.ts";
-import { type Reached, type Way, reach } from "./reach.ts";
+import { type Reached, reach } from "./reach.ts";
 import { readAhead } from "./read-ahead.ts";
+import { readOpening } from "./redirected-hello.ts";
 import { refusalOfDenial, refusalOfFailure, refusalOfMalformed, refuseSocket } from "./refuse.ts";
+import { type TunnelEntry, noHead, readConnect } from "./tunnel-entry.ts";
+import { countHello, endOfSilence, noteHello } from "./tunnel-hello.ts";
+import { type Tunnel, createReview } from "./tunnel-review.ts";
+import { tunnelWay } from "./tunnel-way.ts";
+import { passageFor } from "./through-parent.ts";
 
-const upstreamWay: Way<Upstream> = { connect: connectUpstream, reuse: () => false };
 const established = Buffer.from("HTTP/1.1 200 Connection Established\r\n\r\n", "latin1");
 
 /**
- * Handles one CONNECT; `early` is what the client sent behind it. Calls `closed` once, when the client's socket is
- * closed or about to be, and never before this has returned.
+ * Handles one tunnel. Calls `closed` once, when the client's socket is closed or about to be, and never before this has
+ * returned.
  */
 export function handleConnect(
   context: IngressContext,
   connection: Connection,
-  request: RequestHead,
-  reading: HeadReading,
-  early: Buffer,
+  entry: TunnelEntry,
   closed: () => void,
-): { readonly close: (closedBy: ClosedBy) => void } {
+): Tunnel {
   const { socket: client } = connection;
   const { limits } = context.settings;
+  const { request, reading, early } = entry.kind === "head" ? entry : noHead;
   const exchange = openExchange(context, connection, "connect", "CONNECT");
   const { event, ruleset } = exchange;
   const identity = clientOf(connection, ruleset);
@@ -69,39 +68,60 @@ export function handleConnect(
   let upstream: Upstream | undefined;
   /** Gives up what is waited for: an address, a connection, a hello. */
   let cancelWait = (): void => {};
+  /** Of a redirected client: what it has said, before anything was decided. */
+  let heard: ClientHello | undefined;
   let tunnelOpen = false;
   let over = false;
-  let spliced: { readonly close: () => void } | undefined;
+  let spliced: Splice | undefined;
+  const standing = createReview(context, connection, exchange, revoke);
 
   client.on("error", onClientGone);
   client.on("close", onClientGone);
-  guard(decide);
-  return { close };
+  if (entry.kind === "head") guard(decide);
+  else
+    cancelWait = peekClientHello(context.deadlines, sent, limits, (finding) =>
+      guard(() => onFirstHello(entry.port, finding)),
+    ).cancel;
+  return { close, review: standing.review };
+
+  /** What a redirected client says first takes the place of a CONNECT. */
+  function onFirstHello(port: number, hello: ClientFinding): void {
+    if (hello.kind === "nothing") return dismiss();
+    const opening = readOpening(hello, port);
+    if (opening.kind === "deny") {
+      exchange.note(opening);
+      countHello(context.metrics, opening, hello);
+      return alert(opening);
+    }
+    heard = opening.hello;
+    standing.known.hello = heard;
+    noteHello(event, heard);
+    exchange.aim(opening.target);
+    if (context.ownDials?.made(client) === true)
+      return fail("proxy_loop_detected", "this is a connection of the proxy itself");
+    judge(opening.target, true);
+  }
 
   function decide(): void {
-    if (reading.kind === "malformed") return refuseHead(reading.problem, reading.detail);
-    const target = parseAuthority(request.url);
-    if (target === undefined) return refuseHead("bad_request", "CONNECT needs host:port, spelled canonically");
-    exchange.aim(target);
-    const named = reading.host === undefined ? target : parseAuthority(reading.host, target.port);
-    if (named === undefined) return refuseHead("bad_request", "the Host field is malformed");
-    if (context.isDraining()) {
-      context.metrics.limitRejected("draining");
-      const denial = denyOutright("limit_exceeded");
-      exchange.note(denial);
-      return refuse(denial);
-    }
-    const hostAgrees = sameHost(named.host, target.host);
+    const asked = readConnect(request, reading, connection.redirectedPort !== undefined);
+    if (asked.target !== undefined) exchange.aim(asked.target);
+    if (asked.kind === "malformed") return refuseHead(asked.how, asked.detail);
+    judge(asked.target, asked.hostAgrees);
+  }
+
+  function judge(target: Authority, hostAgrees: boolean): void {
     const listenerAdmits = isAdmitted(connection, ruleset);
     const facts = { kind: "connect", ...target, hostAgrees, listenerAdmits, http: undefined } as const;
     const verdict = judgeTarget(context, connection, ruleset, facts);
+    standing.known.asked = facts;
     exchange.note(verdict);
     if (verdict.kind === "deny") return refuse(verdict);
     if (namesInVia(request.rawFields, context.via)) {
       return fail("proxy_loop_detected", "this proxy stands in Via already");
     }
     const onDone = (reached: Reached<Upstream>): void => guard(() => onReached(verdict, target, reached));
-    cancelWait = reach(context, verdict.permit, target, upstreamWay, onDone).cancel;
+    const passage = passageFor(context.settings.parents, target, request);
+    cancelWait = reach(context, verdict.permit, target, tunnelWay, onDone, passage).cancel;
   }
 
   function onReached(allow: Allow, target: Authority, reached: Reached<Upstream>): void {
@@ -119,10 +139,13 @@ export function handleConnect(
     event.upstreamPort = reached.destination.port;
     context.metrics.tunnelOpened();
     tunnelOpen = true;
-    event.status = 200;
-    client.write(established);
-    if (allow.permit.endpoint?.scheme === "https") peek(allow, target, upstream);
-    else relay(allow, upstream);
+    if (entry.kind === "head") {
+      event.status = 200;
+      client.write(established);
+    }
+    if (allow.permit.endpoint?.scheme !== "https") relay(allow, upstream);
+    else if (heard === undefined) peek(allow, target, upstream);
+    else onHello(allow, target, upstream, heard);
   }
 
   function peek(allow: Allow, target: Authority, server: Upstream): void {
@@ -132,20 +155,12 @@ export function handleConnect(
 
   function onHello(allow: Allow, target: Authority, server: Upstream, hello: ClientFinding): void {
     if (hello.kind === "nothing") return endClient("client_aborted", "client");
-    if (hello.kind === "hello") {
-      event.sni = hello.serverName ?? undefined;
-      event.tls = hello.maxVersion === 0 ? undefined : tlsName(hello.maxVersion);
-      event.alpn = hello.alpn[0];
-      event.ech = hello.ech;
-    }
+    standing.known.hello = hello;
+    if (hello.kind === "hello") noteHello(event, hello);
     const verdict = decideHello(ruleset, identity, target, allow, hello, context.now());
     exchange.note(verdict);
-    context.metrics.sniInspected(inspectionResult(verdict, hello));
-    if (verdict.kind === "deny") {
-      if (hello.kind === "timeout") context.metrics.limitRejected("hello_timeout");
-      if (hello.kind === "too_large") context.metrics.limitRejected("hello");
-      return alert(verdict);
-    }
+    countHello(context.metrics, verdict, hello);
+    if (verdict.kind === "deny") return alert(verdict);
     if (hello.kind !== "hello") return relay(verdict, server);
     vet(verdict, target, server, hello.length);
   }
@@ -174,22 +189,21 @@ export function handleConnect(
     pass: (bytes: Buffer) => void,
   ): void {
     sent.unwatch();
-    if (said.kind === "timeout") {
-      context.metrics.limitRejected("hello_timeout");
-      return sent.ended() ? endClient("client_aborted", "client") : endClient("connection_timeout", "proxy");
-    }
-    if (said.kind === "ended") {
-      if (said.alerted) return endClient("ok", sent.ended() ? "client" : "upstream");
-      return sent.ended() ? endClient("client_aborted", "client") : endClient("connection_terminated", "upstream");
+    if (said.kind === "timeout") context.metrics.limitRejected("hello_timeout");
+    if (said.kind === "timeout" || said.kind === "ended") {
+      const { outcome, closedBy } = endOfSilence(said, sent.ended());
+      return endClient(outcome, closedBy);
     }
     // Nobody who has not read a ServerHello has anything to shake hands about: no second ClientHello slips in behind.
     if (holdsHandshake(sent.held())) {
       const second = { kind: "malformed", detail: "a second handshake record" } as const;
+      standing.known.hello = second;
       const verdict = decideHello(ruleset, identity, target, allow, second, context.now());
       exchange.note(verdict);
       if (verdict.kind === "deny") return alert(verdict);
     }
     if (said.kind === "hello") event.tls = tlsName(said.version);
+    standing.known.answer = said;
     const verdict = decideServerHello(ruleset, identity, allow, said);
     exchange.note(verdict);
     if (verdict.kind === "deny") return alert(verdict);
@@ -215,6 +229,7 @@ export function handleConnect(
         closed();
       },
     });
+    standing.open(spliced);
   }
 
   function refuseHead(how: Malformation, detail: string): void {
@@ -224,11 +239,25 @@ export function handleConnect(
   }
 
   function refuse(denial: Denial): void {
-    tell(refusalOfDenial(denial, event), undefined);
+    if (entry.kind === "sni") alert(denial);
+    else tell(refusalOfDenial(denial, event), undefined);
   }
 
+  /** Who was redirected knows of no proxy that could have a status. */
   function fail(failure: Failure, detail: string): void {
-    tell(refusalOfFailure(failure, detail, event), failure);
+    if (entry.kind === "head") return tell(refusalOfFailure(failure, detail, event), failure);
+    letGoOfClient();
+    endAndLinger(client, alertBytes(alerts.internal_error), closed);
+    conclude(failure, "proxy");
+  }
+
+  /** It has asked for nothing: there is nothing to record. */
+  function dismiss(): void {
+    over = true;
+    cancelWait();
+    letGoOfClient();
+    client.destroy();
+    queueMicrotask(closed);
   }
 
   /** Until the 200 a client is told no by a status. It is recorded at once, whatever the client does with it. */
@@ -257,6 +286,7 @@ export function handleConnect(
   /** The tunnel is broken, and each end is told what it would have been told without us in between. */
   function breakOff(outcome: Outcome, closedBy: ClosedBy): void {
     if (over) return;
+    if (entry.kind === "sni" && heard === undefined) return dismiss();
     letGoOfClient();
     if (closedBy === "upstream") resetSocket(client);
     else client.destroy();
@@ -271,6 +301,13 @@ export function handleConnect(
     if (!over) conclude(outcome, closedBy);
   }
 
+  /** From outside: a reload took its rule away. A plain end would claim that this was all. */
+  function revoke(): void {
+    resetSocket(client);
+    if (upstream !== undefined) resetSocket(upstream.socket);
+    close("policy");
+  }
+
   function onClientGone(): void {
     breakOff("client_aborted", "client");
   }
@@ -283,6 +320,7 @@ export function handleConnect(
   function conclude(outcome: Outcome | undefined, closedBy: ClosedBy): void {
     over = true;
     cancelWait();
+    standing.over();
     letGoOfUpstream();
     upstream?.socket.destroy();
     if (tunnelOpen) context.metrics.tunnelClosed();

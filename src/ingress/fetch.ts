@@ -17,16 +17,17 @@ import type { Destination } from "../egress/admit.ts";
 import { type Taken, type Upstream, connectUpstream, pass } from "../egress/inflow.ts";
 import { type AnswerFraming, type AnswerHead, type Origin, type Receiver, createOrigin } from "../egress/origin.ts";
 import type { Pool, PoolKey } from "../egress/pool.ts";
-import { formatHost } from "../names/hostname.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { fieldTokens, fieldValues } from "../wire/fields.ts";
+import { fieldTokens } from "../wire/fields.ts";
 import type { Outcome, Refusal } from "../wire/refusal.ts";
 import type { HeadReading, RequestHead } from "../wire/request-head.ts";
 import { responseHeadBytes, responseHeadText } from "../wire/response-head-bytes.ts";
 import { type Admitted, type Refused, admitReached, admitRequest } from "./admission.ts";
+import { authenticatesConnection, keepBound, takeBound } from "./bound-origins.ts";
 import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { openExchange } from "./exchange.ts";
+import { askedUpstream, keyOf, noteReuse } from "./reach-bound.ts";
 import { type Reached, type Way, reach } from "./reach.ts";
 import { refusalOfFailure } from "./refuse.ts";
 import { hasBody, interimFields, judgeResponseHead, maxInterimResponses } from "./response-head.ts";
@@ -77,14 +78,15 @@ export function handleFetch(
       fail(failure, detail);
     },
   };
-  const way: Way<Upstream> = { connect: connectUpstream, reuse };
+  const way: Way<Upstream> = { connect: connectUpstream, reuse, behind: askedUpstream };
   let admitted: Admitted | undefined;
 
   return {
     start: () => guard(decide),
     onBody: undefined,
     onDrain: () => {
-      if (finished) return;
+      // Before the answer it was interim heads that have drained, and the answer is waited for.
+      if (finished || !answered) return;
       turn.wait(limits.bodyIdleTimeoutMs, onBodyIdle);
       origin?.resume();
     },
@@ -95,38 +97,27 @@ export function handleFetch(
     const admission = admitRequest(context, connection, exchange, head, reading, false);
     if (admission.kind === "refused") return tell(admission.refusal, admission.outcome);
     admitted = admission;
-    const { target } = admission;
-    key = { host: formatHost(target.host), port: target.port, policy: exchange.ruleset };
+    key = keyOf(admission, exchange.ruleset);
     request = requestText(method, admission);
-    isBinding = fieldValues(rawFields, "authorization").some(authenticatesConnection);
+    isBinding = authenticatesConnection(rawFields, "authorization");
     reachOrigin(admission);
   }
 
-  function reachOrigin({ allow, target }: Admitted): void {
+  function reachOrigin({ allow, target, passage }: Admitted): void {
     const onDone = (reached: Reached<Upstream>): void => guard(() => onReached(reached));
-    cancelReach = reach(context, allow.permit, target, way, onDone).cancel;
+    cancelReach = reach(context, allow.permit, target, way, onDone, passage).cancel;
   }
 
   function reuse(destinations: readonly Destination[]): boolean {
     if (isRetry || key === undefined) return false;
-    const found = takeBound(key) ?? pool.take(key, destinations);
+    const bound = takeBound(connection, key, destinations);
+    isBinding ||= bound !== undefined;
+    const found = bound ?? pool.take(key, destinations);
     if (found === undefined) return false;
-    exchange.conclude();
-    event.upstream = found.destination.address;
-    event.upstreamPort = found.destination.port;
+    noteReuse(exchange, found);
     isReused = true;
     ask(found);
     return true;
-  }
-
-  function takeBound(wanted: PoolKey): Origin | undefined {
-    const { bound } = connection;
-    if (bound === undefined || !bound.origin.isResting()) return undefined;
-    const { host, port, policy } = bound.key;
-    if (host !== wanted.host || port !== wanted.port || policy !== wanted.policy) return undefined;
-    connection.bound = undefined;
-    isBinding = true;
-    return bound.origin;
   }
 
   function onReached(reached: Reached<Upstream>): void {
@@ -162,9 +153,11 @@ export function handleFetch(
   }
 
   function onAnswer({ status, phrase, httpVersion, rawFields: fields }: AnswerHead, framing: AnswerFraming): void {
-    const answer = judgeResponseHead({ status, phrase, fields, httpVersion }, framing, context.via, context.now());
+    const raw = { status, phrase, fields, httpVersion };
+    const isParent = admitted?.passage !== undefined;
+    const answer = judgeResponseHead(raw, framing, context.via, context.now(), isParent);
     if (answer.kind === "malformed") return fail(answer.failure, answer.detail);
-    isBinding ||= fieldValues(fields, "www-authenticate").some(authenticatesConnection);
+    isBinding ||= authenticatesConnection(fields, "www-authenticate");
     isLast = context.isDraining() || fieldTokens(rawFields, "connection").includes("close");
     isChunked = hasBody(method, status) && (framing.kind === "chunked" || framing.kind === "until_close");
     event.status = status;
@@ -241,9 +234,8 @@ export function handleFetch(
   }
 
   function giveBack(used: Origin, wanted: PoolKey): void {
-    if (!isBinding) return pool.keep(wanted, used);
-    connection.bound?.origin.destroy();
-    connection.bound = { key: wanted, origin: used };
+    if (isBinding) keepBound(connection, wanted, used);
+    else pool.keep(wanted, used);
   }
 
   function onNoAnswer(): void {
@@ -302,9 +294,4 @@ function requestText(method: string, { path, host, fields }: Admitted): string {
   let text = `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n`;
   for (let i = 0; i + 1 < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
   return `${text}\r\n`;
-}
-
-/** Credentials and challenges that hold for a connection, not for a request (RFC 4559 section 6, RFC 9110 section 11). */
-function authenticatesConnection(value: string): boolean {
-  return /(^|,)[ \t]*(ntlm|negotiate)([ \t,]|$)/i.test(value);
 }

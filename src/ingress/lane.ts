@@ -12,12 +12,12 @@
  */
 import type { Deadline } from "../egress/deadlines.ts";
 import type { Pool } from "../egress/pool.ts";
-import type { ClosedBy } from "../record/event.ts";
 import { hasField } from "../wire/fields.ts";
 import { parseRequestHead } from "../wire/parse-request-head.ts";
 import type { Malformation, Refusal } from "../wire/refusal.ts";
 import { type HeadReading, type RequestHead, readHead } from "../wire/request-head.ts";
 import { handleConnect } from "./connect.ts";
+import { closeBound } from "./bound-origins.ts";
 import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
@@ -26,6 +26,7 @@ import { createHeldBytes } from "./held-bytes.ts";
 import { endAndLinger } from "./linger.ts";
 import type { NodeLane } from "./node-lane.ts";
 import { refusalOfMalformed, refuseSocket } from "./refuse.ts";
+import type { Tunnel } from "./tunnel-review.ts";
 import type { LaneExchange, Turn } from "./turn.ts";
 import { handleWebSocket } from "./websocket.ts";
 
@@ -34,13 +35,16 @@ export type LaneServices = {
   readonly pool: Pool;
   readonly nodeLane: NodeLane;
   /** Follows a tunnel until it is closed. */
-  readonly track: (start: (closed: () => void) => { readonly close: (closedBy: ClosedBy) => void }) => void;
+  readonly track: (start: (closed: () => void) => Tunnel) => void;
 };
 
 export type Lane = {
   /** Closes the connection where it only waits for another request. */
   readonly endIfIdle: () => void;
 };
+
+/** Until the credentials of a request have been compared; then something is wrong with us. */
+const maxComparisonMs = 30_000;
 
 /** Serves a connection. Its socket has a listener for errors. */
 export function serveConnection({ context, pool, nodeLane, track }: LaneServices, connection: Connection): Lane {
@@ -65,8 +69,13 @@ export function serveConnection({ context, pool, nodeLane, track }: LaneServices
     wait,
     next,
     endLast: () => {
-      leave();
-      endAndLinger(socket, undefined, () => {});
+      if (socket.writableLength === 0) return linger();
+      // It has as long for the rest of the answer as for any other part of it.
+      state = "flushing";
+      wait(limits.bodyIdleTimeoutMs, () => socket.destroy());
+      socket.end(() => {
+        if (state === "flushing") linger();
+      });
     },
     refuse: (refusal, request) => {
       leave();
@@ -117,11 +126,34 @@ export function serveConnection({ context, pool, nodeLane, track }: LaneServices
 
   function begin(head: RequestHead, reading: HeadReading): void {
     state = "exchange";
+    const { authenticate } = connection;
+    if (authenticate === undefined) return handle(head, reading);
+    connection.credentials = undefined;
+    const credentials = authenticate(head.rawFields, connection.address);
+    if (!(credentials instanceof Promise)) {
+      connection.credentials = credentials;
+      return handle(head, reading);
+    }
+    // The queue of those who wait for it is bounded, and so is this.
+    wait(maxComparisonMs, () => socket.destroy());
+    void credentials.then((found) =>
+      guard(() => {
+        if (state !== "exchange" || socket.destroyed) return;
+        connection.credentials = found;
+        handle(head, reading);
+      }),
+    );
+  }
+
+  function handle(head: RequestHead, reading: HeadReading): void {
+    // The head is no longer waited for, and what the exchange waits for it says itself.
+    expired = () => {};
     const { method, httpVersion } = head;
     const isGet = method === "GET" && httpVersion === "1.1";
     if (method === "CONNECT") {
       leave();
-      track((closed) => handleConnect(context, connection, head, reading, held.view(), closed));
+      const entry = { kind: "head", request: head, reading, early: held.view() } as const;
+      track((closed) => handleConnect(context, connection, entry, closed));
     } else if (isGet && reading.kind === "head" && reading.upgrade === "websocket") {
       leave();
       track((closed) => handleWebSocket(context, connection, head, reading, held.view(), closed));
@@ -157,25 +189,30 @@ export function serveConnection({ context, pool, nodeLane, track }: LaneServices
     if (state === "heading") socket.resume();
   }
 
+  function linger(): void {
+    leave();
+    endAndLinger(socket, undefined, () => {});
+  }
+
   function onDrain(): void {
     guard(() => {
-      if (state === "flushing") next();
+      if (state === "flushing" && !socket.writableEnded) next();
       else exchange?.onDrain();
     });
   }
 
-  /** A client that ends its side is not waited for, nor served. */
+  /** A client that ends its side is not waited for, nor served; what it was answered it may still read. */
   function onEnd(): void {
     guard(() => {
-      if (exchange === undefined) socket.destroy();
-      else exchange.onGone();
+      if (exchange !== undefined && !socket.writableEnded) return exchange.onGone();
+      state = "flushing";
+      wait(limits.bodyIdleTimeoutMs, () => socket.destroy());
+      socket.destroySoon();
     });
   }
 
   function onClose(): void {
     leave();
-    connection.bound?.origin.destroy();
-    connection.bound = undefined;
     const left = exchange;
     exchange = undefined;
     guard(() => left?.onGone());
@@ -185,6 +222,7 @@ export function serveConnection({ context, pool, nodeLane, track }: LaneServices
   function leave(): void {
     state = "gone";
     rest();
+    closeBound(connection);
     socket.removeListener("data", onData);
     socket.removeListener("end", onEnd);
     socket.removeListener("drain", onDrain);

@@ -1,16 +1,32 @@
-/** One listening socket: accepts, counts, gives each connection a lane, and drains. */
+/**
+ * One listening socket: accepts, counts, finds out who came, gives each connection a lane, and drains.
+ *
+ *   accepted ──► PROXY header ──► counted ──► TLS handshake ──► served: a lane, or a redirected tunnel
+ *                (where the listener has one)  (likewise)   └──► over a limit: told so, and closed
+ *
+ * Until it is served a connection is this file's, with `head_timeout` for each step, and it counts in `connections`.
+ */
 import { type Server, type Socket, createServer } from "node:net";
 import type { ListenerSettings } from "../config/settings.ts";
-import { type Link, createChain } from "../egress/chain.ts";
+import { type Chain, type Link, createChain } from "../egress/chain.ts";
 import type { Pool } from "../egress/pool.ts";
+import { type Address, cidrContains, parseAddress } from "../names/address.ts";
 import type { ClosedBy } from "../record/event.ts";
-import { type Connection, clientOf, createConnection } from "./connection.ts";
+import { alertBytes, alertOfReason } from "../wire/tls-alert.ts";
+import { createAuthenticate } from "./authenticate.ts";
+import { handleConnect } from "./connect.ts";
+import { type Arrival, type Connection, clientOf, createConnection } from "./connection.ts";
 import type { ConnectionCounts } from "./connection-counts.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
 import { type Lane, type LaneServices, serveConnection } from "./lane.ts";
+import { endAndLinger } from "./linger.ts";
 import type { NodeLane } from "./node-lane.ts";
+import type { ComparePassword } from "./passwords.ts";
+import { type ProxyHeaderFinding, readProxyHeader } from "./proxy-header.ts";
 import { refusalOfDenial, refuseSocket } from "./refuse.ts";
+import { type Secured, createTlsTerminator } from "./terminate-tls.ts";
+import type { Tunnel } from "./tunnel-review.ts";
 
 export type Listener = {
   /** Binds; answers the port. Rejects with Node's own error (EADDRINUSE, EACCES …). */
@@ -25,6 +41,8 @@ export type Listener = {
 const tcpKeepAliveMs = 60_000;
 /** Refused connections of one client that may linger at a time, so that it can be told why. */
 const maxRefusedOfClient = 64;
+/** Of peers that speak no PROXY protocol, or must not, one line in so many milliseconds is enough. */
+const strangerEveryMs = 60_000;
 
 /** What all listeners of a proxy share. */
 export type ListenerServices = {
@@ -35,26 +53,36 @@ export type ListenerServices = {
   readonly refused: ConnectionCounts;
   readonly pool: Pool;
   readonly nodeLane: NodeLane;
+  /** Tunnels of all listeners, those that are being opened among them. */
+  readonly tunnels: Chain<Tunnel>;
+  readonly comparePassword: ComparePassword;
 };
-
-type Tunnel = { readonly close: (closedBy: ClosedBy) => void };
 
 type Client = { readonly socket: Socket; lane: Lane | undefined };
 
-/** Creates a listener of kind `proxy`. */
+/** Creates a listener of kind `proxy`, `sni` or `http`. */
 export function createListener(
-  { context, counts, refused, pool, nodeLane }: ListenerServices,
+  { context, counts, refused, pool, nodeLane, tunnels: allTunnels, comparePassword }: ListenerServices,
   settings: ListenerSettings,
 ): Listener {
   const { limits } = context.settings;
+  const { kind, proxyProtocol } = settings;
   const { host, port } = settings.address;
   const admits = settings.clients === null ? null : new Set(settings.clients);
+  const onProblem = (error: unknown): void => context.log.problem({ message: "a connection failed", error });
+  const terminateTls =
+    settings.tls === undefined ? undefined : createTlsTerminator(settings.tls, limits.headTimeoutMs, onProblem);
+  const authenticate =
+    settings.auth === undefined
+      ? undefined
+      : createAuthenticate({ users: settings.auth, compare: comparePassword, now: () => performance.now() });
   const clients = createChain<Client>();
   const tunnels = createChain<Tunnel>();
   const services: LaneServices = { context, pool, nodeLane, track };
   let name = `${host}:${port}`;
   let allClosed: (() => void) | undefined;
   let drained: Promise<void> | undefined;
+  let strangerToldAtMs = -Infinity;
 
   const server = createServer({
     allowHalfOpen: true,
@@ -66,35 +94,90 @@ export function createListener(
 
   function onConnection(socket: Socket): void {
     socket.on("error", () => {});
+    const peer = parseAddress(socket.remoteAddress?.split("%", 1)[0] ?? "");
     // Reset before it was accepted: what it asks for would be judged for nobody, and nobody gets the answer.
-    if (socket.remoteAddress === undefined) {
+    if (peer === undefined) {
       socket.destroy();
       return;
     }
-    const connection = createConnection(socket, name, admits);
-    const { text } = connection.address;
-    const refusedBy = counts.enter(text, perClientLimit(connection));
-    const isTold = refusedBy !== undefined && refused.enter(text, maxRefusedOfClient) === undefined;
     const client: Client = { socket, lane: undefined };
     const link = clients.add(client);
     socket.once("close", () => {
       clients.remove(link);
-      if (refusedBy === undefined) counts.leave(text);
-      else if (isTold) refused.leave(text);
       if (clients.size() === 0) allClosed?.();
     });
     guard(socket, () => {
-      if (refusedBy === undefined) {
-        client.lane = serveConnection(services, connection);
-        return;
-      }
-      context.metrics.limitRejected(refusedBy);
-      if (isTold) refuseConnection(connection);
-      else socket.resetAndDestroy();
+      if (proxyProtocol === null) admit(client, peer);
+      else if (proxyProtocol.some((block) => cidrContains(block, peer))) introduce(client, peer);
+      else refuseStranger(socket, peer, "is not in proxy_protocol.from of");
     });
   }
 
-  /** The first of the client's groups that has a limit of its own decides. */
+  /** Of a load balancer: it says for whom it speaks. Until then the connection is its own. */
+  function introduce(client: Client, balancer: Address): void {
+    const { socket } = client;
+    // One address has all of them: only the limit on all connections holds.
+    const full = counts.enter(balancer.text, limits.connections);
+    if (full !== undefined) {
+      context.metrics.limitRejected("connections");
+      socket.resetAndDestroy();
+      return;
+    }
+    let isCounted = true;
+    const leave = (): void => {
+      if (isCounted) counts.leave(balancer.text);
+      isCounted = false;
+    };
+    socket.once("close", leave);
+    const onFinding = (finding: ProxyHeaderFinding): void => {
+      leave();
+      if (finding.kind === "header") admit(client, finding.source ?? balancer);
+      else if (finding.kind === "nothing") socket.destroy();
+      else refuseStranger(socket, balancer, `sent no valid PROXY header (${finding.detail}) to`);
+    };
+    readProxyHeader(socket, context.deadlines, limits.headTimeoutMs, (finding) =>
+      guard(socket, () => onFinding(finding)),
+    );
+  }
+
+  /** Counts the client, whatever comes of it, and goes on. */
+  function admit(client: Client, address: Address): void {
+    const { socket } = client;
+    const { text } = address;
+    const inClear = createConnection(arrivalOf({ socket, subject: undefined }, address));
+    const refusedBy = counts.enter(text, perClientLimit(inClear));
+    const isTold = refusedBy !== undefined && refused.enter(text, maxRefusedOfClient) === undefined;
+    socket.once("close", () => {
+      if (refusedBy === undefined) counts.leave(text);
+      else if (isTold) refused.leave(text);
+    });
+    if (refusedBy !== undefined) context.metrics.limitRejected(refusedBy);
+    if (refusedBy !== undefined && !isTold) {
+      socket.resetAndDestroy();
+      return;
+    }
+    const goOn = (connection: Connection): void => {
+      if (refusedBy === undefined) serve(client, connection);
+      else refuseConnection(connection);
+    };
+    if (terminateTls === undefined) goOn(inClear);
+    else terminateTls(socket, (secured) => guard(socket, () => goOn(createConnection(arrivalOf(secured, address)))));
+  }
+
+  function serve(client: Client, connection: Connection): void {
+    if (kind === "sni")
+      track((closed) => handleConnect(context, connection, { kind: "sni", port: settings.port }, closed));
+    else client.lane = serveConnection(services, connection);
+    // Whoever read a header has paused it.
+    if (connection.socket.isPaused()) connection.socket.resume();
+  }
+
+  function arrivalOf({ socket, subject }: Secured, address: Address): Arrival {
+    const redirectedPort = kind === "http" ? settings.port : undefined;
+    return { socket, address, listener: name, admits, redirectedPort, subject, authenticate };
+  }
+
+  /** The first of the client's groups that has a limit of its own decides; of those that its address is in. */
   function perClientLimit(connection: Connection): number {
     const { groups } = context.ruleset();
     for (const number of clientOf(connection, context.ruleset()).groups) {
@@ -106,21 +189,35 @@ export function createListener(
 
   function track(start: (closed: () => void) => Tunnel): void {
     let over = false;
-    let link: Link<Tunnel> | undefined;
+    let links: readonly [Link<Tunnel>, Link<Tunnel>] | undefined;
     const tunnel = start(() => {
       over = true;
-      if (link !== undefined) tunnels.remove(link);
+      if (links === undefined) return;
+      tunnels.remove(links[0]);
+      allTunnels.remove(links[1]);
     });
-    if (!over) link = tunnels.add(tunnel);
+    if (!over) links = [tunnels.add(tunnel), allTunnels.add(tunnel)];
+  }
+
+  function refuseStranger(socket: Socket, peer: Address, why: string): void {
+    socket.resetAndDestroy();
+    const nowMs = context.now();
+    if (nowMs - strangerToldAtMs < strangerEveryMs) return;
+    strangerToldAtMs = nowMs;
+    context.log.problem({ message: `a connection was refused: ${peer.text} ${why} ${name}` });
   }
 
   /** Over a limit of connections. */
   function refuseConnection(connection: Connection): void {
-    const exchange = openExchange(context, connection, "http", "");
+    const exchange = openExchange(context, connection, kind === "sni" ? "connect" : "http", "");
     const denial = denyOutright("limit_exceeded");
     exchange.note(denial);
-    exchange.event.status = 503;
-    refuseSocket(context, connection.socket, refusalOfDenial(denial, exchange.event), undefined, () => {});
+    if (kind === "sni") {
+      endAndLinger(connection.socket, alertBytes(alertOfReason(denial.reason) ?? 0), () => {});
+    } else {
+      exchange.event.status = 503;
+      refuseSocket(context, connection.socket, refusalOfDenial(denial, exchange.event), undefined, () => {});
+    }
     exchange.end(undefined, "proxy");
   }
 
@@ -129,7 +226,7 @@ export function createListener(
     try {
       run();
     } catch (error) {
-      context.log.problem({ message: "a connection failed", error });
+      onProblem(error);
       socket.destroy();
     }
   }

@@ -9,6 +9,7 @@ import type { Authority } from "../names/authority.ts";
 import type { Permit } from "../policy/verdict.ts";
 import type { Failure } from "../wire/refusal.ts";
 import type { IngressContext } from "./context.ts";
+import { type BehindParent, type Passage, openThroughParent } from "./through-parent.ts";
 
 /** What was opened is the receiver's from now on: its socket is paused, with an error listener that ignores. */
 export type Reached<Opened = Plain> =
@@ -24,14 +25,21 @@ export type Way<Opened> = {
   readonly connect: (target: DialTarget) => Opened;
   /** Asked before anything is dialled: true where the caller has gone on with a connection that it had. */
   readonly reuse: (admitted: readonly Destination[]) => boolean;
+  /** How it goes on behind a parent proxy. */
+  readonly behind: BehindParent<Opened>;
 };
 
 /** Dials a socket of its own for whoever asks. */
-export const plainWay: Way<Plain> = { connect: connectPlain, reuse: () => false };
+export const plainWay: Way<Plain> = {
+  connect: connectPlain,
+  reuse: () => false,
+  behind: { over: (socket) => ({ socket }), tunnel: undefined },
+};
 
 /**
- * Resolves, admits and dials. An address comes from `connect_to`, from the target itself where that is an address, or
- * from the resolver (interface.md, "Where an address comes from"). `done` is called once, and not after `cancel`.
+ * Resolves, admits and dials. An address comes from the parent proxy of a `passage`, from `connect_to`, from the target
+ * itself where that is an address, or from the resolver (interface.md, "Where an address comes from"). With a passage
+ * the target's address is the parent's business. `done` is called once, and not after `cancel`.
  */
 export function reach<Opened extends { readonly socket: Socket }>(
   context: IngressContext,
@@ -39,15 +47,22 @@ export function reach<Opened extends { readonly socket: Socket }>(
   target: Authority,
   way: Way<Opened>,
   done: (reached: Reached<Opened>) => void,
+  passage?: Passage,
 ): { readonly cancel: () => void } {
   let cancelled = false;
   let cancelDial = (): void => {};
+  const peer = passage === undefined ? "target" : "parent proxy";
+  const named = passage === undefined ? "the name" : "the parent proxy's name";
 
   const open = (admission: Admission): void => {
     for (const blocked of admission.blocked) context.metrics.blockedAddress(blocked.class);
-    if (isLoop(admission)) return finish(failed("proxy_loop_detected", "the target is this proxy itself"));
+    if (isLoop(admission)) return finish(failed("proxy_loop_detected", `the ${peer} is this proxy itself`));
     if (admission.admitted.length === 0) return finish({ kind: "denied" });
     if (way.reuse(admission.admitted)) return;
+    if (passage !== undefined) {
+      cancelDial = openThroughParent(context, passage, target, admission.admitted, way, guard, finish).cancel;
+      return;
+    }
     const { dialTimeoutMs } = context.settings.limits;
     const options = { timeoutMs: dialTimeoutMs, attemptDelayMs: connectionAttemptDelayMs, connect: way.connect };
     const onDone = (result: DialResult<Opened>): void => {
@@ -65,23 +80,35 @@ export function reach<Opened extends { readonly socket: Socket }>(
   const onResolution = (resolution: Resolution): void => {
     if (cancelled) return;
     if (resolution.kind === "dns_error")
-      finish(failed("dns_error", `the name could not be resolved (${resolution.detail})`));
-    else if (resolution.kind === "dns_timeout") finish(failed("dns_timeout", "the name was not resolved in time"));
-    else open(admit(permit, resolution.addresses, target.port, context.findOwnListener));
+      finish(failed("dns_error", `${named} could not be resolved (${resolution.detail})`));
+    else if (resolution.kind === "dns_timeout") finish(failed("dns_timeout", `${named} was not resolved in time`));
+    else if (passage === undefined) open(admit(permit, resolution.addresses, target.port, context.findOwnListener));
+    else open(admitRouted(permit, resolution.addresses, passage.parent.port, context.findOwnListener));
   };
   const finish = (reached: Reached<Opened>): void => {
     if (cancelled) {
       if (reached.kind === "connected") reached.opened.socket.destroy();
       return;
     }
+    if (reached.kind === "connected") context.ownDials?.add(reached.opened.socket);
     done(reached);
   };
   const start = (): void => {
-    const { host, port } = target;
-    const route = context.settings.connectTo.find((entry) => routes(entry, target));
-    if (route !== undefined)
-      return open(admitRouted(permit, route.address, route.toPort ?? port, context.findOwnListener));
-    if (host.kind === "address") return open(admitLiteral(permit, host.address, port, context.findOwnListener));
+    const { host, port } = passage?.parent ?? target;
+    if (passage !== undefined) {
+      // A parent on this machine would dial it for us.
+      const own = target.host.kind === "address" && context.findOwnListener(target.host.address, target.port);
+      if (own) {
+        context.metrics.blockedAddress("own_listener");
+        return finish(failed("proxy_loop_detected", "the target is this proxy itself"));
+      }
+      if (host.kind === "address") return open(admitRouted(permit, [host.address], port, context.findOwnListener));
+    } else {
+      const route = routeFor(context.settings.connectTo, target);
+      if (route !== undefined)
+        return open(admitRouted(permit, [route.address], route.toPort ?? port, context.findOwnListener));
+      if (host.kind === "address") return open(admitLiteral(permit, host.address, port, context.findOwnListener));
+    }
     const cached = context.resolver.cached(host.name);
     if (cached !== undefined) return onResolution(cached);
     void context.resolver.resolve(host.name).then((resolution) => guard(() => onResolution(resolution)));
@@ -120,6 +147,11 @@ const dialSentences: Readonly<Record<DialFailure, string>> = {
 
 function failed(failure: Failure, detail: string): Extract<Reached, { readonly kind: "failed" }> {
   return { kind: "failed", failure, detail };
+}
+
+/** The first entry that names the target. */
+export function routeFor(connectTo: readonly ConnectTo[], target: Authority): ConnectTo | undefined {
+  return connectTo.find((entry) => routes(entry, target));
 }
 
 function routes({ host, port }: ConnectTo, target: Authority): boolean {

@@ -6,14 +6,19 @@
  *
  * - deciding: `admission`. Nothing has left the proxy.
  * - reaching: resolve, admit, dial. A client that goes away cancels it.
- * - sending: `egress/forward` owns the upstream socket; head and body go up, interim responses come down.
+ * - sending: `egress/forward` owns the upstream socket; head and body go up, interim responses come down. It serves this
+ *   one request, unless it is bound to the client (NTLM).
  * - answering: the response goes down with backpressure. What breaks off upstream breaks off at the client too.
  * Deadlines: dial; `response_head_timeout` from the last byte sent up; `body_idle_timeout` between two chunks either way.
  * Three ways out, each of which stops the upstream leg and ends the record: `tell` (a refusal), `complete` (the whole
  * answer) and `breakOff` (no answer, or a part of one).
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { ForwardHandlers, Forwarder } from "../egress/forward.ts";
+import type { Duplex } from "node:stream";
+import type { ForwardHandlers, Forwarder, Forwarding } from "../egress/forward.ts";
+import { type LentOrigin, lendOrigin } from "../egress/lent-origin.ts";
+import type { Origin } from "../egress/origin.ts";
+import type { PoolKey } from "../egress/pool.ts";
 import { resetSocket } from "../egress/reset.ts";
 import type { ClosedBy } from "../record/event.ts";
 import { fieldValues } from "../wire/fields.ts";
@@ -21,10 +26,12 @@ import type { Failure, Outcome, Refusal } from "../wire/refusal.ts";
 import { type Admitted, type Refused, admitReached, admitRequest } from "./admission.ts";
 import type { HeadReading, RequestHead } from "../wire/request-head.ts";
 import { responseHeadBytes } from "../wire/response-head-bytes.ts";
+import { authenticatesConnection, hasBound, keepBound } from "./bound-origins.ts";
 import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { denyOutright, openExchange } from "./exchange.ts";
 import { endLastResponse } from "./last-response.ts";
+import { keyOf, reachBound } from "./reach-bound.ts";
 import { type Plain, type Reached, plainWay, reach } from "./reach.ts";
 import { refusalOfBrokenBody, refusalOfFailure, refusalOfMalformed, refuseResponse } from "./refuse.ts";
 import { type ResponseHead, hasBody, interimFields, judgeResponse, maxInterimResponses } from "./response-head.ts";
@@ -50,6 +57,10 @@ export function handleRequest(
   const { event } = exchange;
 
   let stopUpstream = (): void => {};
+  let forwarding: Forwarding | undefined;
+  /** A connection that is bound to the client's, and what it is bound for. */
+  let lent: (LentOrigin & { readonly key: PoolKey }) | undefined;
+  let isParent = false;
   let finished = false;
   let interims = 0;
   let sent = false;
@@ -63,6 +74,7 @@ export function handleRequest(
   response.on("close", () => {
     connection.onBrokenBody = undefined;
     breakOff("client_aborted", "client");
+    clearTimeout(timer);
     release();
   });
   guard(decide);
@@ -72,21 +84,39 @@ export function handleRequest(
     const admission = admitRequest(context, connection, exchange, head, reading, false);
     if (admission.kind === "refused") return tell(admission.refusal, admission.outcome);
     if (admission.isForProxy) return answerOptions();
-    const { allow, target } = admission;
+    const { allow, target, passage } = admission;
+    isParent = passage !== undefined;
+    const key = keyOf(admission, exchange.ruleset);
+    const isBinding = authenticatesConnection(rawFields, "authorization") || hasBound(connection, key);
+    if (isBinding && httpVersion === "1.1") {
+      const onBound = (reached: Origin | Refused): void => guard(() => onReachedBound(admission, key, reached));
+      stopUpstream = reachBound(context, connection, exchange, admission, key, onBound).cancel;
+      return;
+    }
     const onDone = (reached: Reached): void => guard(() => onReached(admission, reached));
-    stopUpstream = reach(context, allow.permit, target, plainWay, onDone).cancel;
+    stopUpstream = reach(context, allow.permit, target, plainWay, onDone, passage).cancel;
   }
 
-  function onReached({ allow, path, host, fields, framing }: Admitted, reached: Reached): void {
-    const opened: Plain | Refused = admitReached(exchange, allow, reached);
+  function onReached(admission: Admitted, reached: Reached): void {
+    const opened: Plain | Refused = admitReached(exchange, admission.allow, reached);
     if ("kind" in opened) return tell(opened.refusal, opened.outcome);
-    const { socket } = opened;
+    send(admission, opened.socket);
+  }
+
+  function onReachedBound(admission: Admitted, key: PoolKey, reached: Origin | Refused): void {
+    if ("kind" in reached) return tell(reached.refusal, reached.outcome);
+    lent = { ...lendOrigin(reached, method), key };
+    send(admission, lent.stream);
+  }
+
+  function send({ path, host, fields, framing }: Admitted, socket: Duplex): void {
     sent = true;
     awaitsContinue = httpVersion === "1.1" && fieldValues(rawFields, "expect").length > 0;
     const expectContinue = awaitsContinue && framing.kind !== "none";
-    const upstreamHead = { method, path, host, fields, framing, expectContinue };
+    const upstreamHead = { method, path, host, fields, framing, expectContinue, isLast: lent === undefined };
     stopUpstream = () => socket.destroy();
-    stopUpstream = forward(request, response, socket, upstreamHead, handlers).abort;
+    forwarding = forward(request, response, socket, upstreamHead, handlers);
+    stopUpstream = forwarding.abort;
     request.on("data", (chunk: Buffer) => {
       event.bytesUp += chunk.length;
       waitFor(limits.bodyIdleTimeoutMs, onBodyIdle);
@@ -119,7 +149,7 @@ export function handleRequest(
   }
 
   function answer(upstream: IncomingMessage): void {
-    const reading = judgeResponse(method, upstream, context.via, context.now());
+    const reading = judgeResponse(method, upstream, context.via, context.now(), isParent);
     if (reading.kind === "malformed") return fail(reading.failure, reading.detail);
     // Soon, not now: what else came in the same segment may show that the answer is broken, and then a 502 can be told.
     queueMicrotask(() => guard(() => beginAnswer(upstream, reading)));
@@ -160,6 +190,8 @@ export function handleRequest(
   /** The answer is whole. An upload that it came too early for is stopped. */
   function complete(isLast: boolean): void {
     if (finished) return;
+    const kept = forwarding?.isSent() === true ? lent?.takeBack() : undefined;
+    if (lent !== undefined && kept !== undefined) keepBound(connection, lent.key, kept);
     end("ok", undefined);
     if (isLast) endLastResponse(connection, response);
     else response.end();
@@ -232,6 +264,8 @@ export function handleRequest(
   function end(outcome: Outcome | undefined, closedBy: ClosedBy | undefined): void {
     finished = true;
     clearTimeout(timer);
+    // The client may leave the rest of the answer unread.
+    timer = setTimeout(() => connection.socket.destroy(), limits.bodyIdleTimeoutMs);
     stopUpstream();
     exchange.end(outcome, closedBy);
   }

@@ -31,14 +31,15 @@ export function judgeResponse(
   { statusCode: status = 0, statusMessage: phrase = "", rawHeaders: fields, httpVersion }: IncomingMessage,
   pseudonym: string,
   nowMs: number,
+  isParent = false,
 ): ResponseHeadReading {
   if (httpVersion !== "1.1" && httpVersion !== "1.0") return malformed("the origin speaks another version of HTTP");
   const framing = judgeResponseFraming(method, status, httpVersion, fields);
-  return judgeResponseHead({ status, phrase, fields, httpVersion }, framing, pseudonym, nowMs);
+  return judgeResponseHead({ status, phrase, fields, httpVersion }, framing, pseudonym, nowMs, isParent);
 }
 
 /**
- * Judges the final head of an origin (RFC 9112 section 6, threats.md section 4). The fields of the answer are those for
+ * Judges the final head of an origin, or of a parent proxy on its behalf (RFC 9112 section 6, threats.md section 4). The fields of the answer are those for
  * the client: end-to-end, with our Via, and a Date where the origin gave none (RFC 9110 section 6.6.1).
  */
 export function judgeResponseHead(
@@ -46,8 +47,12 @@ export function judgeResponseHead(
   framing: ResponseFraming,
   pseudonym: string,
   nowMs: number,
+  isParent = false,
 ): ResponseHeadReading {
   if (status < 200 || status > 599) return malformed("the origin's status is none");
+  if (status === 407 && isParent) {
+    return { kind: "malformed", failure: "http_request_denied", detail: "the parent proxy asks for credentials (407)" };
+  }
   if (status === 407) return malformed("the origin asks for proxy credentials");
   if (sent.length / 2 > maxFields) {
     const detail = "the origin's response has too many fields";

@@ -11,8 +11,9 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { tunnelSocket } from "../egress/parent-tunnel.ts";
 import { resetSocket } from "../egress/reset.ts";
-import { splice } from "../egress/splice.ts";
+import { type Splice, splice } from "../egress/splice.ts";
 import { requestUpgrade } from "../egress/upgrade.ts";
 import type { ClosedBy } from "../record/event.ts";
 import type { RawFields } from "../wire/fields.ts";
@@ -23,11 +24,15 @@ import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { openExchange } from "./exchange.ts";
 import { endAndLinger } from "./linger.ts";
-import { type Plain, type Reached, plainWay, reach } from "./reach.ts";
+import { type Plain, type Reached, type Way, plainWay, reach } from "./reach.ts";
 import { readAhead } from "./read-ahead.ts";
 import { refusalOfFailure, refuseSocket } from "./refuse.ts";
 import { responseHeadBytes } from "../wire/response-head-bytes.ts";
 import { interimFields, judgeResponse } from "./response-head.ts";
+import { type Tunnel, createReview } from "./tunnel-review.ts";
+
+/** Through a parent proxy it goes in a tunnel: its own handshake is with the origin. */
+const socketWay: Way<Plain> = { ...plainWay, behind: { ...plainWay.behind, tunnel: tunnelSocket } };
 
 /**
  * Handles one handshake and the tunnel behind it. Calls `closed` once, when the client's socket is closed or about to
@@ -40,7 +45,7 @@ export function handleWebSocket(
   reading: HeadReading,
   early: Buffer,
   closed: () => void,
-): { readonly close: (closedBy: ClosedBy) => void } {
+): Tunnel {
   const { socket: client } = connection;
   const { limits } = context.settings;
   const exchange = openExchange(context, connection, "http", request.method);
@@ -52,26 +57,21 @@ export function handleWebSocket(
   let answering = false;
   let finished = false;
   let tunnelOpen = false;
-  let spliced: { readonly close: () => void } | undefined;
+  let spliced: Splice | undefined;
+  let upstreamSocket: Socket | undefined;
+  const standing = createReview(context, connection, exchange, revoke);
 
   client.on("error", onClientGone);
   client.on("close", onClientGone);
   guard(decide);
-  return {
-    close: (closedBy) => {
-      if (spliced === undefined) return breakOff("ok", closedBy);
-      spliced.close();
-      // Recorded now: by the time both sockets are closed the log may be, too.
-      if (!finished) conclude("ok", closedBy);
-    },
-  };
+  return { close, review: standing.review };
 
   function decide(): void {
     const admission = admitRequest(context, connection, exchange, request, reading, true);
     if (admission.kind === "refused") return tell(admission.refusal, admission.outcome);
-    const { allow, target } = admission;
+    const { allow, target, passage } = admission;
     const onDone = (reached: Reached): void => guard(() => onReached(admission, reached));
-    stopUpstream = reach(context, allow.permit, target, plainWay, onDone).cancel;
+    stopUpstream = reach(context, allow.permit, target, socketWay, onDone, passage).cancel;
   }
 
   function onReached(admitted: Admitted, reached: Reached): void {
@@ -84,7 +84,7 @@ export function handleWebSocket(
     }).abort;
   }
 
-  function onSwitched({ allow }: Admitted, answer: RawFields, upstream: Socket, behind: Buffer): void {
+  function onSwitched({ allow, asked }: Admitted, answer: RawFields, upstream: Socket, behind: Buffer): void {
     letGoOfClient();
     event.status = 101;
     const fields = [...interimFields(answer, context.via), "Connection", "Upgrade", "Upgrade", "websocket"];
@@ -95,6 +95,8 @@ export function handleWebSocket(
     if (held.length > 0) upstream.write(held);
     tunnelOpen = true;
     context.metrics.tunnelOpened();
+    upstreamSocket = upstream;
+    standing.known.asked = asked;
     spliced = splice(client, upstream, {
       deadlines: context.deadlines,
       idleTimeoutMs: allow.rule?.idleTimeoutMs ?? ruleset.defaultIdleTimeoutMs,
@@ -105,6 +107,7 @@ export function handleWebSocket(
         closed();
       },
     });
+    standing.open(spliced);
   }
 
   /** The origin refused to switch: its answer goes down, delimited by the end of the connection, and that is all. */
@@ -165,6 +168,20 @@ export function handleWebSocket(
     queueMicrotask(closed);
   }
 
+  /** Recorded at once: by the time both sockets are closed the log may be, too. */
+  function close(closedBy: ClosedBy): void {
+    if (spliced === undefined) return breakOff("ok", closedBy);
+    spliced.close();
+    if (!finished) conclude("ok", closedBy);
+  }
+
+  /** A reload took its rule away. A plain end would claim that this was all. */
+  function revoke(): void {
+    resetSocket(client);
+    if (upstreamSocket !== undefined) resetSocket(upstreamSocket);
+    close("policy");
+  }
+
   function onClientGone(): void {
     breakOff("client_aborted", "client");
   }
@@ -173,6 +190,7 @@ export function handleWebSocket(
   function conclude(outcome: Outcome | undefined, closedBy: ClosedBy): void {
     finished = true;
     clearTimeout(deadline);
+    standing.over();
     stopUpstream();
     if (tunnelOpen) context.metrics.tunnelClosed();
     tunnelOpen = false;

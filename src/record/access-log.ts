@@ -32,7 +32,7 @@ export type AccessLog = {
   /** Once an exchange, when it is over: at level info, or warn where it is worth a look (denied, would be, failed). */
   readonly exchange: (exchange: Exchange) => void;
   readonly start: (fields: LogFields) => void;
-  readonly reload: (fields: LogFields) => void;
+  readonly reload: (level: "info" | "warn" | "error", fields: LogFields) => void;
   readonly drain: (fields: LogFields) => void;
   /** Never throws, whatever was thrown. */
   readonly problem: (problem: Problem) => void;
@@ -71,7 +71,7 @@ export function createAccessLog({
       sink.write(formatExchange(exchange, lineLevel, clock(), paths && exchange.kind === "http"));
     },
     start: (fields) => logger.info({ level: "info", event: "start", ...fields }),
-    reload: (fields) => logger.info({ level: "info", event: "reload", ...fields }),
+    reload: (as, fields) => logger[as]({ level: as, event: "reload", ...fields }),
     drain: (fields) => logger.info({ level: "info", event: "drain", ...fields }),
     problem,
     async reopen() {

@@ -68,4 +68,5 @@ export type Exchange = {
 /** How the Range fields were judged; `stripped` were removed before the request went on. */
 export type RangeKind = "none" | "valid" | "invalid" | "stripped";
 
-export type ClosedBy = "client" | "upstream" | "proxy" | "idle" | "drain";
+/** `policy`: a reload took the rule away, and `reload.on_revoke` says that its tunnels end. */
+export type ClosedBy = "client" | "upstream" | "proxy" | "idle" | "drain" | "policy";

@@ -5,7 +5,7 @@
  * Not pino's own destination: after EPIPE that one swallows lines uncounted, with a full buffer it does not try again
  * once the disk has room, and when the process exits it waits for a full disk without end.
  */
-import { close, constants, open, openSync, write } from "node:fs";
+import { close, constants, fstatSync, open, openSync, write } from "node:fs";
 
 export type LogSink = {
   /** Takes one line, newline included. */
@@ -207,11 +207,13 @@ export function createLogSink(options: LogSinkOptions): LogSink {
 
 /**
  * Standard output that is a pipe is opened once more, so that it can be non-blocking here and stay as it is for whoever
- * else holds it. Where that cannot be done (sockets, other systems) it is used as it is.
+ * else holds it. Where that cannot be done (sockets, other systems) it is used as it is; and so is a file: whoever else
+ * writes to it (`serve >file 2>&1`) shares its place in it, which one opened anew would not.
  */
 function openStandardOutput(): number {
   const standardOutput = 1;
   try {
+    if (fstatSync(standardOutput).isFile()) return standardOutput;
     return openSync("/proc/self/fd/1", openFlags);
   } catch {
     return standardOutput;

@@ -35,7 +35,7 @@ export type DialResult = (typeof dialResults)[number];
 export const dnsResults = ["hit", "hosts", "ok", "negative", "error", "timeout"] as const;
 export type DnsResult = (typeof dnsResults)[number];
 
-/** The keys of `limits` in sallyport.yaml that refuse or end an exchange, and `draining`. */
+/** The keys of `limits` in sallyport.yaml that refuse or end an exchange, `draining`, and failed credentials (`auth`). */
 export const limitNames = [
   "connections",
   "per_client",
@@ -48,6 +48,7 @@ export const limitNames = [
   "response_head_timeout",
   "body_idle_timeout",
   "draining",
+  "auth",
 ] as const;
 export type LimitName = (typeof limitNames)[number];
 
@@ -106,6 +107,7 @@ const allOutcomes: Readonly<Record<Outcome, true>> = {
   http_response_header_section_size: true,
   http_response_incomplete: true,
   http_upgrade_failed: true,
+  http_request_denied: true,
   proxy_loop_detected: true,
   connection_limit_reached: true,
   proxy_internal_error: true,
@@ -119,8 +121,8 @@ export const reasonLabels: readonly string[] = Object.keys(allReasons);
 export const denialLabels: readonly string[] = reasonLabels.filter((word) => word !== "allowed");
 export const rangeLabels: readonly string[] = Object.keys(allRangeKinds);
 export const schemeLabels: readonly string[] = Object.keys(allSchemes);
-/** Ends of tunnels: outcomes, and `denied` (after the 200) and `drain`, which are none. */
-export const tunnelResults: readonly string[] = [...Object.keys(allOutcomes), "denied", "drain"];
+/** Ends of tunnels: outcomes, and `denied` (after the 200), `drain` and `revoked` (by a reload), which are none. */
+export const tunnelResults: readonly string[] = [...Object.keys(allOutcomes), "denied", "drain", "revoked"];
 
 /** True where decisions of this kind exist: report mode lets some denials pass, and only denials have a reason. */
 export function isDecision(verdict: string, reason: string, mode: string): boolean {

@@ -167,5 +167,6 @@ function tunnelResult({ verdict, outcome, closedBy }: Exchange): string {
   if (verdict === "deny") return "denied";
   if (outcome !== undefined && outcome !== "ok") return outcome;
   if (closedBy === "drain") return "drain";
+  if (closedBy === "policy") return "revoked";
   return closedBy === "idle" ? "idle_timeout" : "ok";
 }

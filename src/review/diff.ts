@@ -34,13 +34,20 @@ export type Outcome = {
 
 /**
  * Decides, on both, requests for the names that each pattern of either stands for, on every endpoint that a rule
- * covering them has, with and without Range, for each group of clients. Equal results are told once.
+ * covering them has, with and without Range, for each group of clients. Equal results are told once. Stops where
+ * `isEnough` says so, with what has been found by then.
  */
-export function diffRulesets(before: Ruleset, after: Ruleset, nowMs: number): readonly Change[] {
+export function diffRulesets(
+  before: Ruleset,
+  after: Ruleset,
+  nowMs: number,
+  isEnough: () => boolean = () => false,
+): readonly Change[] {
   if (before.hash === after.hash) return [];
   const clients = pairClients(before.groups, after.groups);
   const found = new Map<string, Found>();
   for (const probe of collectProbes(before, after)) {
+    if (isEnough()) break;
     const asked = probe.dependsOnClient ? clients : clients.slice(0, 1);
     const differences = asked.flatMap((client) => {
       const change = compare(before, after, probe, client, nowMs);

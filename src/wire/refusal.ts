@@ -19,6 +19,8 @@ const failures = {
   http_response_timeout: { status: 504, error: "http_response_timeout" },
   http_protocol_error: { status: 502, error: "http_protocol_error" },
   http_response_header_section_size: { status: 502, error: "http_response_header_section_size" },
+  /** A parent proxy said no. */
+  http_request_denied: { status: 502, error: "http_request_denied" },
   http_upgrade_failed: { status: 502, error: "http_upgrade_failed" },
   proxy_loop_detected: { status: 502, error: "proxy_loop_detected" },
   connection_limit_reached: { status: 503, error: "connection_limit_reached" },
@@ -116,6 +118,7 @@ export function renderRefusal(refusal: Refusal, accept: string | undefined, expl
   if (refusal.reason !== undefined && explain === "full") fields.push("X-Sallyport-Reason", refusal.reason);
   if (refusal.denial !== undefined && explain !== "none") fields.push("X-Sallyport-Denial", refusal.denial);
   if (refusal.status === 503) fields.push("Retry-After", retryAfterSeconds);
+  if (refusal.status === 407) fields.push("Proxy-Authenticate", 'Basic realm="sallyport", charset="UTF-8"');
   fields.push("Connection", "close");
   return { status: refusal.status, reasonPhrase: reasonPhrase(refusal, explain), fields, body };
 }
@@ -135,6 +138,7 @@ function reasonPhrase({ status, error, reason, denial }: Refusal, explain: Expla
 
 function plainPhrase(status: number): string {
   if (status === 403) return "Forbidden";
+  if (status === 407) return "Proxy Authentication Required";
   if (status === 503) return "Service Unavailable";
   return status >= 500 ? "Proxy Failure" : "Bad Request";
 }

@@ -23,7 +23,35 @@ export function parseRequestTarget(method: string, target: string): RequestTarge
   const end = endOfAuthority(target);
   const authority = parseAuthority(target.slice(scheme.length, end), defaultPort);
   if (authority === undefined) return malformed("has a malformed host or port");
-  const rest = target.slice(end);
+  return withPath(method, authority, target.slice(end));
+}
+
+/**
+ * The target of a request that was redirected here: in origin form, of the host that Host names and at `port`, where
+ * such a request was going. Whether Host agrees with that port is for the policy. Absolute form is read as ever, since
+ * every server has to take it (RFC 9112 section 3.2.2), but its port is `port` too.
+ */
+export function parseRedirectedTarget(
+  method: string,
+  target: string,
+  host: string | undefined,
+  port: number,
+): RequestTarget {
+  const isAsterisk = target === "*" && method === "OPTIONS";
+  if (!target.startsWith("/") && !isAsterisk) {
+    const absolute = parseRequestTarget(method, target);
+    return absolute.kind === "absolute" && absolute.authority.port !== port
+      ? malformed("names another port than connections are redirected from")
+      : absolute;
+  }
+  if (host === undefined) return malformed("is in origin form, and no Host field says of which host");
+  const named = parseAuthority(host, port);
+  if (named === undefined) return malformed("is in origin form, and the Host field is malformed");
+  return withPath(method, { host: named.host, port }, isAsterisk ? "" : target);
+}
+
+/** `rest` is what follows the authority. */
+function withPath(method: string, authority: Authority, rest: string): RequestTarget {
   for (let i = 0; i < rest.length; i++) {
     const c = rest.charCodeAt(i);
     if (c <= 0x20 || c >= 0x7f) return malformed("holds a byte that no URI may hold");

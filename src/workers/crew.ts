@@ -3,7 +3,7 @@ import type { OwnListener } from "../egress/own-listeners.ts";
 import type { DenialSighting } from "../record/denial-sighting.ts";
 import type { MetricsSnapshot } from "../record/metrics-merge.ts";
 import { type Member, startMember } from "./member.ts";
-import { type CountsChange, type FromWorker, type Setup, errorOf } from "./messages.ts";
+import { type CountsChange, type FromWorker, type NextPolicy, type Setup, type ToWorker, errorOf } from "./messages.ts";
 import { type RestartDelay, createRestartDelay } from "./restart-delay.ts";
 
 export type CrewOptions = {
@@ -27,6 +27,11 @@ export type Crew<Options> = {
   readonly allListen: () => boolean;
   /** Asks every worker that listens; those that do not answer in time are left out. */
   readonly ask: <Kind extends Question>(kind: Kind, withinMs: number) => Promise<readonly Answer<Kind>[]>;
+  /**
+   * Puts a policy into force in all workers, or in none: all have loaded it before the first swaps. Who has not in time
+   * is a reason to leave everything as it is; who then does not swap is replaced. Workers that begin later have it.
+   */
+  readonly adopt: (next: Omit<NextPolicy, "attempt">) => Promise<CrewAdoption>;
   /** The metrics of every worker, as it has last told them. */
   readonly metrics: () => readonly MetricsSnapshot[];
   /** Begins the end: no place is filled again. Fulfilled when no worker is left; who is late is killed. */
@@ -34,7 +39,16 @@ export type Crew<Options> = {
 };
 
 export type Question = "metrics" | "reopened" | "draining";
-export type Answer<Kind extends Question> = Extract<FromWorker, { readonly kind: Kind }>;
+export type Answer<Kind extends FromWorker["kind"]> = Extract<FromWorker, { readonly kind: Kind }>;
+
+export type CrewAdoption =
+  | { readonly kind: "adopted"; readonly revokedTunnels: number }
+  | { readonly kind: "failed"; readonly failures: readonly WorkerFailure[] }
+  /** The end has begun. */
+  | { readonly kind: "ending" };
+
+/** `message` completes "worker 1 …". */
+export type WorkerFailure = { readonly worker: number; readonly message: string };
 
 type Place<Options> = {
   readonly number: number;
@@ -46,6 +60,8 @@ type Place<Options> = {
 type Occupant<Options> = {
   readonly member: Member<Options>;
   readonly startedAtMs: number;
+  /** It has been told what to begin with, and hears everything after that. */
+  isTold: boolean;
   /** Undefined until it listens. */
   listeners: readonly OwnListener[] | undefined;
   metrics: MetricsSnapshot | undefined;
@@ -59,6 +75,9 @@ type Occupant<Options> = {
 
 /** A worker that takes longer to begin is stuck. */
 const startTimeoutMs = 60_000;
+/** To load a policy: the admin server gives up on whoever waits twice as long. To swap it takes no time, and who has none for it is stuck. */
+const prepareTimeoutMs = 5_000;
+const swapTimeoutMs = 30_000;
 const questions = { metrics: "ask", reopened: "reopen", draining: "drain" } as const;
 
 /** Nothing runs before `start`. */
@@ -73,6 +92,7 @@ export function createCrew<Options>(options: CrewOptions): Crew<Options> {
   /** While some worker lives, a new one asks for what the others have asked for: the socket is kept under that. */
   let { ports } = options;
   let setup: Omit<Setup<Options>, "ports"> | undefined;
+  let attempt = 0;
   let ending = false;
   /** Set while the crew starts: then a failure is an answer, and later a problem. */
   let starting: { readonly fulfil: () => void; readonly reject: (error: Error) => void } | undefined;
@@ -80,6 +100,8 @@ export function createCrew<Options>(options: CrewOptions): Crew<Options> {
 
   const workers = (): Occupant<Options>[] => places.flatMap(({ worker }) => worker ?? []);
   const others = (one: Occupant<Options>): Occupant<Options>[] => workers().filter((other) => other !== one);
+  const told = (): { readonly number: number; readonly worker: Occupant<Options> }[] =>
+    places.flatMap(({ number, worker }) => (worker?.isTold === true ? [{ number, worker }] : []));
   const allListen = (): boolean => places.every(({ worker }) => worker?.listeners !== undefined);
 
   function fill(place: Place<Options>): void {
@@ -91,6 +113,7 @@ export function createCrew<Options>(options: CrewOptions): Crew<Options> {
       const worker: Occupant<Options> = {
         member,
         startedAtMs: performance.now(),
+        isTold: false,
         listeners: undefined,
         metrics: undefined,
         connections: 0,
@@ -150,6 +173,11 @@ export function createCrew<Options>(options: CrewOptions): Crew<Options> {
         worker.metrics = message.snapshot;
         if (message.all) answer(worker, message);
         return;
+      case "prepared":
+      case "swapped":
+        // Who is late with the one before has nothing to say about this one.
+        if (message.attempt === attempt) answer(worker, message);
+        return;
       case "reopened":
       case "draining":
         answer(worker, message);
@@ -162,6 +190,7 @@ export function createCrew<Options>(options: CrewOptions): Crew<Options> {
       return;
     }
     worker.member.send({ kind: "run", setup: { ...setup, ports } });
+    worker.isTold = true;
     for (const { member, connections, clients } of others(worker)) {
       worker.member.send({ kind: "counts", from: member.id, change: { total: connections, clients: [...clients] } });
     }
@@ -200,8 +229,42 @@ export function createCrew<Options>(options: CrewOptions): Crew<Options> {
     allListen,
     async ask(kind, withinMs) {
       const asked = workers().filter(({ listeners }) => listeners !== undefined);
-      const answers = await Promise.all(asked.map((worker) => answerOf(worker, kind, withinMs)));
+      const answers = await Promise.all(
+        asked.map((worker) => answerOf(worker, { kind: questions[kind] }, kind, withinMs)),
+      );
       return answers.filter((given) => given !== undefined);
+    },
+    async adopt(next) {
+      const prepare = { kind: "prepare", attempt: (attempt += 1), ...next } as const;
+      const asked = told();
+      const failures = await Promise.all(
+        asked.map(async ({ number, worker }) => {
+          const given = await answerOf(worker, prepare, "prepared", prepareTimeoutMs);
+          const message = given === undefined ? "has not loaded it in time" : given.failure;
+          // Who has ended is replaced by one that begins with what is then in force.
+          return message === undefined || !workers().includes(worker) ? [] : [{ worker: number, message }];
+        }),
+      ).then((all) => all.flat());
+      if (ending || setup === undefined || failures.length > 0) {
+        for (const { worker } of asked) worker.member.send({ kind: "discard" });
+        return ending || setup === undefined ? { kind: "ending" } : { kind: "failed", failures };
+      }
+      setup = { ...setup, ...next };
+      const all = told();
+      for (const { worker } of all.filter((one) => !asked.some(({ worker: other }) => other === one.worker)))
+        worker.member.send(prepare);
+      const counts = await Promise.all(
+        all.map(async ({ number, worker }) => {
+          const given = await answerOf(worker, { kind: "swap", attempt: prepare.attempt }, "swapped", swapTimeoutMs);
+          if (given?.revokedTunnels !== undefined) return given.revokedTunnels;
+          if (!ending && workers().includes(worker)) {
+            onProblem(`worker ${number} has not taken the policy in force, and is replaced`);
+            worker.member.kill();
+          }
+          return 0;
+        }),
+      );
+      return { kind: "adopted", revokedTunnels: counts.reduce((sum, count) => sum + count, 0) };
     },
     metrics: () => workers().flatMap(({ metrics }) => (metrics === undefined ? [] : [metrics])),
     async end(how, withinMs) {
@@ -229,8 +292,9 @@ function answer<Options>({ waiting }: Occupant<Options>, given: FromWorker | und
 }
 
 /** Asks one worker; undefined where it does not answer in time, or ends. */
-function answerOf<Options, Kind extends Question>(
+function answerOf<Options, Kind extends FromWorker["kind"]>(
   { member, waiting }: Occupant<Options>,
+  question: ToWorker<Options>,
   kind: Kind,
   withinMs: number,
 ): Promise<Answer<Kind> | undefined> {
@@ -246,11 +310,11 @@ function answerOf<Options, Kind extends Question>(
     };
     const timer = setTimeout(() => settle(undefined), withinMs);
     waiting.add(take);
-    member.send({ kind: questions[kind] });
+    member.send(question);
   });
 }
 
-function isAnswer<Kind extends Question>(message: FromWorker, kind: Kind): message is Answer<Kind> {
+function isAnswer<Kind extends FromWorker["kind"]>(message: FromWorker, kind: Kind): message is Answer<Kind> {
   return message.kind === kind;
 }
 

@@ -34,6 +34,9 @@ export type ErrorFacts = {
   readonly port: number | undefined;
 };
 
+/** A policy that is to come into force, as it was read. `attempt` tells one try from the next. */
+export type NextPolicy = { readonly attempt: number; readonly recording: Recording; readonly policyHash: string };
+
 export type ToWorker<Options> =
   | { readonly kind: "run"; readonly setup: Setup<Options> }
   /** Another worker's connections; `from` is its id, which no other gets. */
@@ -42,10 +45,19 @@ export type ToWorker<Options> =
   /** Asks for all metrics. */
   | { readonly kind: "ask" }
   | { readonly kind: "reopen" }
+  /** Load this policy, and go on with the one in force. */
+  | ({ readonly kind: "prepare" } & NextPolicy)
+  /** What was prepared comes into force, or is dropped. */
+  | { readonly kind: "swap"; readonly attempt: number }
+  | { readonly kind: "discard" }
   | { readonly kind: "drain" }
   | { readonly kind: "stop" };
 
 export type FromWorker =
+  /** It has loaded the policy, and waits for `swap` or `discard`; or says why it could not. */
+  | { readonly kind: "prepared"; readonly attempt: number; readonly failure: string | undefined }
+  /** The policy is in force there; so many tunnels it would not let in. Undefined where there was none to swap. */
+  | { readonly kind: "swapped"; readonly attempt: number; readonly revokedTunnels: number | undefined }
   /** Ready to be told what to do. */
   | { readonly kind: "hello" }
   | { readonly kind: "listening"; readonly listeners: readonly OwnListener[] }

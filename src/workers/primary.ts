@@ -12,17 +12,20 @@ import {
   logStart,
   pseudonymOf,
 } from "../proxy.ts";
+import type { Problem } from "../config/problem.ts";
 import { createMetricsMerge } from "../record/metrics-merge.ts";
-import { type Crew, createCrew } from "./crew.ts";
-import type { Setup } from "./messages.ts";
+import { type ReloadOptions, createRecordedReloader, describePolicy } from "../reload/recorded-reloader.ts";
+import type { Adoption, Candidate } from "../reload/reloader.ts";
+import { type Crew, type WorkerFailure, createCrew } from "./crew.ts";
 
 /** `slots` are those of all workers together. */
-export type WorkersOptions<Options> = ProxyOptions & {
-  /** At least 2. */
-  readonly workers: number;
-  /** What the workers load settings and policy from. */
-  readonly sources: Pick<Setup<Options>, "options" | "recording">;
-};
+export type WorkersOptions<Options> = ProxyOptions &
+  ReloadOptions & {
+    /** At least 2. */
+    readonly workers: number;
+    /** What the workers load the recording with. */
+    readonly options: Options;
+  };
 
 /** For metrics: a worker that is busy for longer is shown as it was a second ago. */
 const answerTimeoutMs = 500;
@@ -30,10 +33,10 @@ const answerTimeoutMs = 500;
 const stopTimeoutMs = 4_000;
 
 /** Makes a proxy of several processes; nothing runs before `start`. Throws where the log file cannot be opened. */
-export function createWorkers<Options>(options: WorkersOptions<Options>): Proxy {
-  const { settings, ruleset, workers, sources, version } = options;
+export function createWorkers<Options>(given: WorkersOptions<Options>): Proxy {
+  const { settings, ruleset, recording, workers, options, version } = given;
   const via = pseudonymOf(settings);
-  const recorder = createRecorder(options, true);
+  const recorder = createRecorder(given, true);
   const { metrics, log } = recorder;
   const merge = createMetricsMerge();
   let ready = false;
@@ -44,7 +47,9 @@ export function createWorkers<Options>(options: WorkersOptions<Options>): Proxy 
     // From here on nothing waits: who ends meanwhile is counted among the living or among the dead, never twice.
     return merge.render([own, ...crew.metrics()]);
   };
-  const control = createControl(options, recorder, {
+  const reloader = createRecordedReloader(given, recorder, () => ready, adopt);
+  const control = createControl(given, recorder, {
+    reloader,
     isReady: () => ready && crew.allListen(),
     render: () => {
       rendering ??= render().finally(() => {
@@ -64,6 +69,19 @@ export function createWorkers<Options>(options: WorkersOptions<Options>): Proxy 
     onProblem: (message, error) => log.problem({ message, error }),
   });
 
+  /** Counts and shows it here, once all workers judge by it. */
+  async function adopt({ ruleset: next, recording: read }: Candidate): Promise<Adoption> {
+    const adoption = await crew.adopt({ recording: read, policyHash: next.hash });
+    switch (adoption.kind) {
+      case "ending":
+        return { kind: "not_now" };
+      case "failed":
+        return { kind: "refused", problems: adoption.failures.map(problemOfWorker) };
+      case "adopted":
+        describePolicy(metrics, next);
+        return adoption;
+    }
+  }
   const close = async (): Promise<void> => {
     await control.admin.close();
     await log.close();
@@ -77,9 +95,10 @@ export function createWorkers<Options>(options: WorkersOptions<Options>): Proxy 
     async start(): Promise<Bound> {
       try {
         const admin = await listenForAdmin(control.admin, settings);
-        const listeners = await crew.start({ ...sources, version, policyHash: ruleset.hash, workers, via, admin });
+        const policyHash = ruleset.hash;
+        const listeners = await crew.start({ options, recording, version, policyHash, workers, via, admin });
         ready = true;
-        return logStart(log, options, listeners, admin, workers);
+        return logStart(log, given, listeners, admin, workers);
       } catch (error) {
         await stop();
         throw error;
@@ -94,9 +113,15 @@ export function createWorkers<Options>(options: WorkersOptions<Options>): Proxy 
       await close();
     },
     stop,
+    reload: reloader.reload,
     async reopenLog() {
       const [own, answers] = await Promise.all([log.reopen(), crew.ask("reopened", stopTimeoutMs)]);
       return own ?? answers.find(({ failure }) => failure !== undefined)?.failure;
     },
   };
+}
+
+function problemOfWorker({ worker, message }: WorkerFailure): Problem {
+  const place = { file: `worker ${worker}`, line: 0, column: 0 };
+  return { severity: "error", place, offending: "", message, instead: undefined };
 }

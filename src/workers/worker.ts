@@ -2,8 +2,16 @@
 import cluster from "node:cluster";
 import { type ProxyOptions, type Recorder, createRecorder, createTraffic } from "../proxy.ts";
 import type { DenialSighting } from "../record/denial-sighting.ts";
+import type { Candidate } from "../reload/reloader.ts";
 import { createBatches } from "./batches.ts";
-import { type CountsChange, type FromWorker, type Setup, type ToWorker, errorFacts } from "./messages.ts";
+import {
+  type CountsChange,
+  type FromWorker,
+  type NextPolicy,
+  type Setup,
+  type ToWorker,
+  errorFacts,
+} from "./messages.ts";
 import { createSharedCounts } from "./shared-counts.ts";
 
 /** How much a worker may have counted that is lost when it is killed. */
@@ -20,6 +28,9 @@ type Duties = {
   readonly forget: (from: number) => void;
   readonly answer: () => Promise<void>;
   readonly reopen: () => Promise<void>;
+  readonly prepare: (next: NextPolicy) => Promise<void>;
+  readonly discard: () => void;
+  readonly swap: (attempt: number) => Promise<void>;
   readonly drain: () => Promise<void>;
   readonly stop: () => Promise<void>;
 };
@@ -44,7 +55,7 @@ export function runWorker<Options>(prepare: (setup: Setup<Options>) => ProxyOpti
       switch (message.kind) {
         case "run":
           try {
-            duties = takeUp(message.setup, prepare(message.setup), send, fulfil, fail);
+            duties = takeUp(message.setup, prepare, send, fulfil, fail);
           } catch (error) {
             void fail(error);
           }
@@ -61,6 +72,15 @@ export function runWorker<Options>(prepare: (setup: Setup<Options>) => ProxyOpti
         case "reopen":
           void duties?.reopen();
           return;
+        case "prepare":
+          void duties?.prepare(message);
+          return;
+        case "discard":
+          duties?.discard();
+          return;
+        case "swap":
+          void duties?.swap(message.attempt);
+          return;
         case "drain":
           void (duties?.drain() ?? fulfil());
           return;
@@ -73,12 +93,14 @@ export function runWorker<Options>(prepare: (setup: Setup<Options>) => ProxyOpti
 }
 
 function takeUp<Options>(
-  { workers, via, admin, ports }: Setup<Options>,
-  given: ProxyOptions,
+  setup: Setup<Options>,
+  prepare: (setup: Setup<Options>) => ProxyOptions,
   send: Send,
   over: () => void,
   fail: (error: unknown) => Promise<void>,
 ): Duties {
+  const { workers, via, admin, ports } = setup;
+  const given = prepare(setup);
   const listen = given.settings.listen.map((listener, i) => {
     const { host, port } = listener.address;
     return { ...listener, address: { host, port: ports[i] ?? port } };
@@ -112,6 +134,23 @@ function takeUp<Options>(
     void tellTotals().finally(() => (isTelling = false));
   }, totalsEveryMs);
 
+  let prepared: (Pick<Candidate, "ruleset" | "onRevoke"> & { readonly attempt: number }) | undefined;
+  const load = ({ attempt, recording, policyHash }: NextPolicy): string | undefined => {
+    prepared = undefined;
+    try {
+      const next = prepare({ ...setup, recording, policyHash });
+      prepared = { attempt, ruleset: next.ruleset, onRevoke: next.settings.reload.onRevoke };
+      return undefined;
+    } catch (error) {
+      return errorFacts(error).message;
+    }
+  };
+  const swap = async (attempt: number): Promise<number | undefined> => {
+    const next = prepared;
+    prepared = undefined;
+    return next?.attempt === attempt ? traffic.adopt(next) : undefined;
+  };
+
   let ended: Promise<void> | undefined;
   const end = async (): Promise<void> => {
     clearInterval(telling);
@@ -143,6 +182,9 @@ function takeUp<Options>(
       const failure = await log.reopen();
       await send({ kind: "reopened", failure: failure === undefined ? undefined : errorFacts(failure).message });
     },
+    prepare: async (next) => send({ kind: "prepared", attempt: next.attempt, failure: load(next) }),
+    discard: () => (prepared = undefined),
+    swap: async (attempt) => send({ kind: "swapped", attempt, revokedTunnels: await swap(attempt) }),
     drain: () => (drained ??= drain()),
     stop: () => (ended ??= end()),
   };

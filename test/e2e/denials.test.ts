@@ -1,10 +1,11 @@
 /** A denial, from the client that meets it to the rule that lets exactly that request pass; and report mode all along. */
 import { spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectRaw } from "../support/raw-http.ts";
+import { reloadLine } from "../support/reload.ts";
 import { type Sallyport, startSallyport } from "../support/sallyport.ts";
 import { type TcpOrigin, startTcpOrigin } from "../support/tls-origin.ts";
 import { sendConnect } from "../support/tunnel.ts";
@@ -76,7 +77,7 @@ describe("from a denial to its rule", () => {
   let refused: Asked;
   let id: string;
   beforeAll(async () => {
-    proxy = await start(head + rules);
+    proxy = await start(head + rules, { reload: { watch: false } });
     refused = await get(proxy, "http://a.files.example/x.cab?token=secret", ["Range: bytes=0-1"]);
     id = /X-Sallyport-Denial: (\S+)/.exec(refused.head)?.[1] ?? "";
   });
@@ -108,7 +109,7 @@ describe("from a denial to its rule", () => {
     expect(stdout).toContain("GET http://a.files.example/x.cab?token=secret");
   });
 
-  test("the rule of allow lets exactly that request pass, once it is pasted", async () => {
+  test("the rule of allow lets exactly that request pass, once it is pasted and SIGHUP sent", async () => {
     const { exit, stdout } = await cli(
       ["allow", id, "--admin", `127.0.0.1:${proxy.adminPort}`, "--ttl", "7d"],
       proxy.directory,
@@ -116,7 +117,10 @@ describe("from a denial to its rule", () => {
     expect(exit).toBe(0);
     const before = await readFile(join(proxy.directory, "site.yaml"), "utf8");
     expect(before).toBe(head + rules);
-    const after = await start(head + rules.replace("rules:\n", `rules:\n${stdout}`));
+    await writeFile(join(proxy.directory, "site.yaml"), head + rules.replace("rules:\n", `rules:\n${stdout}`));
+    proxy.process.kill("SIGHUP");
+    expect(await reloadLine(proxy)).toMatchObject({ result: "success", generation: 2, newly_denied: 0 });
+    const after = proxy;
     const status = async (url: string, fields: readonly string[] = [], method = "GET"): Promise<number> =>
       (await get(after, url, fields, method)).status;
     const range = ["Range: bytes=0-1"];

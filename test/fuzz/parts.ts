@@ -7,6 +7,7 @@ import { startDifferential } from "./differential-part.ts";
 import { requestHeadPart, responseHeadPart } from "./http-part.ts";
 import type { FuzzPart } from "./part.ts";
 import { policyPart, settingsPart } from "./policy-part.ts";
+import { proxyHeaderPart } from "./proxy-header-part.ts";
 import { rangePart } from "./range-part.ts";
 import { captureServerFlights, serverHelloPart } from "./server-hello-part.ts";
 
@@ -19,11 +20,12 @@ export type ReadyPart = {
 
 /** Each part by its name; started when asked for, and stopped by whoever asked. */
 export const parts: ReadonlyMap<string, () => Promise<ReadyPart>> = new Map([
-  ["client-hello", async () => ready(18, clientHelloPart(await tolerantServer(), await captureClientHellos()))],
+  ["client-hello", async () => ready(15, clientHelloPart(await tolerantServer(), await captureClientHellos()))],
   ["server-hello", async () => ready(8, serverHelloPart(await captureServerFlights()))],
   ["authority", () => Promise.resolve(ready(8, authorityPart()))],
   ["request-target", () => Promise.resolve(ready(7, requestTargetPart()))],
-  ["range", () => Promise.resolve(ready(7, rangePart()))],
+  ["range", () => Promise.resolve(ready(5, rangePart()))],
+  ["proxy-header", () => Promise.resolve(ready(5, proxyHeaderPart()))],
   ["policy", () => Promise.resolve(ready(15, policyPart()))],
   ["settings", () => Promise.resolve(ready(4, settingsPart()))],
   ["request-head", () => Promise.resolve(ready(10, requestHeadPart()))],

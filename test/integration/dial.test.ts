@@ -29,7 +29,7 @@ async function listen(host: string, onConnection: (socket: Socket) => void = () 
 }
 
 function destination(host: string, port: number): Destination {
-  return admitRouted({} as Permit, parseAddress(host)!, port, () => undefined).admitted[0]!;
+  return admitRouted({} as Permit, [parseAddress(host)!], port, () => undefined).admitted[0]!;
 }
 
 /** A port of this host where nobody listens: it was ours a moment ago. */

@@ -58,15 +58,18 @@ async function begin(breaks: Breaks): Promise<Run> {
   const settings = {
     limits,
     connectTo: breaks.routed === false ? [] : [routed],
+    parents: [],
     denials: { explain: "full", top: 0 },
   } as unknown as Settings;
   const context: IngressContext = {
     settings,
     ruleset: () => ruleset,
+    onRevoke: () => "keep",
     via: "test",
     instance: "",
     resolver: { cached: () => undefined, resolve: broken, close: () => {} },
     findOwnListener: () => undefined,
+    ownDials: undefined,
     metrics: { ...createMetrics({ version: "0", nodeVersion: "0" }), ...breaks.metrics },
     log: {
       exchange: (exchange: Exchange) => exchanges.push({ ...exchange }),
@@ -87,8 +90,17 @@ async function begin(breaks: Breaks): Promise<Run> {
       socket.on("error", () => {});
       const head = { method: "CONNECT", url: `${host}:443`, httpVersion: "1.1", rawFields: [] };
       const reading = readHead(head, 128);
-      const connection = createConnection(socket, "test", null);
-      handleConnect(context, connection, head, reading, Buffer.alloc(0), () => (calls += 1));
+      const connection = createConnection({
+        socket,
+        address: addressAt("127.0.0.1"),
+        listener: "test",
+        admits: null,
+        redirectedPort: undefined,
+        subject: undefined,
+        authenticate: undefined,
+      });
+      const entry = { kind: "head", request: head, reading, early: Buffer.alloc(0) } as const;
+      handleConnect(context, connection, entry, () => (calls += 1));
       socket.once("close", () => setImmediate(() => fulfil(calls)));
     });
   });

@@ -9,10 +9,19 @@ import { descriptors } from "./descriptors.ts";
 import { hostileOrigins } from "./hostile-origins.ts";
 import { idleTunnels } from "./idle-tunnels.ts";
 import { refusals } from "./refusals.ts";
+import { reloads } from "./reloads.ts";
 import type { Report, Scenario } from "./scenario.ts";
 import { slowReaders } from "./slow-readers.ts";
 
-const scenarios: readonly Scenario[] = [idleTunnels, churn, slowReaders, hostileOrigins, refusals, descriptors];
+const scenarios: readonly Scenario[] = [
+  idleTunnels,
+  churn,
+  slowReaders,
+  hostileOrigins,
+  refusals,
+  reloads,
+  descriptors,
+];
 
 const { values } = parseArgs({ options: { only: { type: "string" }, quick: { type: "boolean", default: false } } });
 const chosen = scenarios.filter(({ name }) => values.only === undefined || name === values.only);

@@ -27,6 +27,7 @@ const patienceMs = 30_000;
 export async function startProxy(
   connectTo: readonly string[],
   limits: Readonly<Record<string, string | number>> = {},
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<Sallyport> {
   const proxy = await startSallyport({
     nodeArguments: tellsLiveMemory,
@@ -36,7 +37,7 @@ export async function startProxy(
         { id: "web", hosts: ["*.web.example.com"], expect: "http" },
       ],
     },
-    settings: { connect_to: connectTo, limits, log: { allowed: false } },
+    settings: { connect_to: connectTo, limits, log: { allowed: false }, ...more },
   });
   // A soak that fails leaves no process behind.
   process.once("exit", () => proxy.process.kill("SIGKILL"));

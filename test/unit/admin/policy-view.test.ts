@@ -66,7 +66,7 @@ function view(...rules: readonly Rule[]) {
     ],
   });
   // Through JSON, as a client sees it.
-  return JSON.parse(JSON.stringify(viewPolicy(ruleset, 3)));
+  return JSON.parse(JSON.stringify(viewPolicy({ ruleset, generation: 3, change: undefined })));
 }
 
 describe("viewPolicy", () => {

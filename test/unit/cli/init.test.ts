@@ -72,7 +72,7 @@ Next:
 `);
     expect(settings()).toEqual({
       ...defaultSettings,
-      listen: [{ kind: "proxy", address: { host: "0.0.0.0", port: 3128 }, clients: null }],
+      listen: [{ ...defaultSettings.listen[0]!, address: { host: "0.0.0.0", port: 3128 } }],
       policy: [join(directory, "policies/site.yaml")],
     });
     const { set, ruleset, notices } = load();

@@ -232,9 +232,9 @@ describe("one mistake, and its problem", () => {
     ],
     ["a group that nobody is in", `${head}clients: { a: { mode: report } }\n`, [/warning/, /`a` has no addresses/]],
     [
-      "users, who cannot be asked yet",
-      `${head}clients: { a: { users: [x] } }\n`,
-      [/warning/, /warning: `users` matches nobody yet/],
+      "a subject that is none",
+      `${head}clients: { a: { users: [x], subjects: ["CN=kiosk*", kiosk] } }\n`,
+      [/warning/, /`kiosk` is no subject: write TYPE=value/],
     ],
     [
       "an address for a group",

@@ -14,8 +14,25 @@ function load(text: string | undefined, flags: Flags = {}, env: Readonly<Record<
     "etc/sallyport.yaml": `version: 1\n${text ?? ""}`,
     "etc/admin.token": `${token}\n`,
     "etc/short.token": "abc\n",
+    "etc/users.htpasswd": `# people\n\nkiosk:${bcryptHash()}\r\nadmin:${bcryptHash("2b")}\n`,
+    "etc/weak.htpasswd": [
+      "# all kinds",
+      "sha:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+      "md5:$apr1$abcdefgh$0123456789012345678901",
+      "plain:secret",
+      "nobody",
+      `twice:${bcryptHash()}`,
+      `twice:${bcryptHash()}`,
+      `slow:${bcryptHash("2y", 20)}`,
+      "cut:$2y$10$abc",
+    ].join("\n"),
+    "etc/empty.htpasswd": "# nobody yet\n",
   });
   return loadSettings({ path: text === undefined ? undefined : "etc/sallyport.yaml", flags, env, ...disk });
+}
+
+function bcryptHash(version = "2y", cost = 10): string {
+  return `$${version}$${cost}$${"k".repeat(53)}`;
 }
 
 function settingsOf(result: SettingsLoaded): Settings {
@@ -42,12 +59,53 @@ connect_to: []
 parents: []
 limits: { connections: 20000, per_client: 1000, head: 32KiB, fields: 128, head_timeout: 10s, hello: 64KiB, hello_timeout: 10s, dial_timeout: 10s,
           response_head_timeout: 60s, body_idle_timeout: 120s, keepalive_timeout: 65s, drain_timeout: 30s }
-reload: { watch: false, on_revoke: keep }
+reload: { watch: true, on_revoke: keep }
 log: { level: info, allowed: true, paths: false, file: "-" }
 denials: { explain: full, top: 20 }
 pac: { otherwise: proxy }
 `;
   expect(settingsOf(load(written))).toEqual(defaultSettings);
+});
+
+test("every key of a listener is read, with the files that it names", () => {
+  const { listen } = settingsOf(
+    load(`listen:
+  - { kind: proxy, address: 0.0.0.0:1, auth: { basic: users.htpasswd }, proxy_protocol: { from: [10.0.0.5, "2001:db8::/32"] } }
+  - { kind: sni, address: 0.0.0.0:2 }
+  - { kind: sni, address: 0.0.0.0:3, port: 8443 }
+  - { kind: http, address: 0.0.0.0:4, proxy_protocol: { from: [0.0.0.0/0] } }
+  - { kind: http, address: 0.0.0.0:5, port: 8530 }
+`),
+  );
+  expect(listen.map(({ kind, port, proxyProtocol, auth, tls }) => ({ kind, port, proxyProtocol, auth, tls }))).toEqual([
+    {
+      kind: "proxy",
+      port: 443,
+      proxyProtocol: [
+        expect.objectContaining({ text: "10.0.0.5/32" }),
+        expect.objectContaining({ text: "2001:db8::/32" }),
+      ],
+      auth: new Map([
+        ["kiosk", bcryptHash()],
+        ["admin", bcryptHash("2b")],
+      ]),
+    },
+    { kind: "sni", port: 443, proxyProtocol: null },
+    { kind: "sni", port: 8443, proxyProtocol: null },
+    { kind: "http", port: 80, proxyProtocol: [expect.objectContaining({ text: "0.0.0.0/0" })] },
+    { kind: "http", port: 8530, proxyProtocol: null },
+  ]);
+});
+
+test("an address that is overridden keeps what else its listener asks for", () => {
+  const file =
+    "listen: [{ kind: proxy, address: 127.0.0.1:1, auth: { basic: users.htpasswd } }, { kind: sni, address: 127.0.0.1:2 }]\n";
+  const { listen } = settingsOf(load(file, { listen: ["127.0.0.1:21", "127.0.0.1:22"] }));
+  expect(listen.map(({ kind, address, auth }) => [kind, address.port, auth?.size])).toEqual([
+    ["proxy", 21, 2],
+    ["proxy", 22, 2],
+    ["sni", 2, undefined],
+  ]);
 });
 
 test("every key is read, in base units, and paths are relative to the file", () => {
@@ -60,6 +118,7 @@ dns: { servers: [10.0.0.53, "[2001:db8::53]:5353"], hosts: { a.example.com: 10.0
 connect_to: ["a.example.com:443:10.1.1.1:8443", "*:80:[2001:db8::1]:", "*.x::10.1.1.2:", "[2001:db8::9]:443:10.1.1.3:443"]
 limits: { connections: 10, per_client: 5, head: 8KiB, fields: 64, head_timeout: 1s, hello: 16KiB, hello_timeout: 500ms, dial_timeout: 3s,
           response_head_timeout: 4s, body_idle_timeout: 1m, keepalive_timeout: 2m, drain_timeout: 0s }
+reload: { watch: false, on_revoke: drain }
 log: { level: debug, allowed: false, paths: true, file: logs/access.log }
 denials: { explain: id, top: 0 }
 `),
@@ -101,6 +160,7 @@ denials: { explain: id, top: 0 }
       keepaliveTimeoutMs: 120_000,
       drainTimeoutMs: 0,
     },
+    reload: { watch: false, onRevoke: "drain" },
     log: { level: "debug", allowed: false, paths: true, file: "etc/logs/access.log" },
     denials: { explain: "id", top: 0 },
   });
@@ -110,15 +170,53 @@ describe("one mistake, and its problem", () => {
   test.each<[text: string, ...problems: RegExp[]]>([
     ["listne: []\n", /^etc\/sallyport.yaml:2:1: error: `listne` is no key here: did you mean listen\?/],
     [
-      "listen: [{ kind: sni, address: 0.0.0.0:8443, port: 443 }]\n",
-      /2:18: error: `sni` is not in this version yet/,
-      /`port` is not in this version yet/,
+      "listen: [{ kind: socks, address: 0.0.0.0:1080 }]\n",
+      /2:18: error: `socks` is unknown: one of proxy, sni, http, pac/,
     ],
     [
       "listen: [{ kind: proxy, address: 0.0.0.0:1, tls: {}, auth: {}, proxy_protocol: {} }]\n",
-      /`tls` is not in this version yet/,
-      /`auth` is not/,
-      /`proxy_protocol` is not/,
+      /`tls` has no cert/,
+      /`tls` has no key/,
+      /`auth` has no basic/,
+      /`proxy_protocol` has no from/,
+    ],
+    ["listen: [{ kind: proxy, address: 0.0.0.0:1, port: 443 }]\n", /`port` is for kinds sni and http/],
+    [
+      "listen: [{ kind: sni, address: 0.0.0.0:1, port: 0, auth: { basic: users.htpasswd } }]\n",
+      /`0` is too small: at least 1/,
+      /`auth` is for kind proxy: a client that was redirected/,
+    ],
+    [
+      "listen: [{ kind: proxy, address: 0.0.0.0:1 }, { kind: pac, address: 0.0.0.0:2, proxy_protocol: { from: [10.0.0.5] } }]\n",
+      /`proxy_protocol` is not for kind pac/,
+    ],
+    [
+      "listen: [{ kind: proxy, address: 0.0.0.0:1, proxy_protocol: { from: [10.0.0.5/8, lb.example.com] } }]\n",
+      /`10.0.0.5\/8` has bits set beyond its prefix/,
+      /`lb.example.com` is no address and no CIDR block/,
+    ],
+    [
+      "listen: [{ kind: proxy, address: 0.0.0.0:1, tls: { cert: none.pem, key: admin.token } }]\n",
+      /`none.pem` does not exist \(as etc\/none.pem\)/,
+    ],
+    [
+      "listen: [{ kind: proxy, address: 0.0.0.0:1, tls: { cert: admin.token, key: admin.token } }]\n",
+      /^(?!.*0123456789).*`admin.token` holds no certificate that can be read/,
+      /^(?!.*0123456789).*`admin.token` holds no key in PEM/,
+    ],
+    [
+      "listen: [{ kind: proxy, address: 0.0.0.0:1, auth: { basic: weak.htpasswd } }]\n",
+      /^etc\/weak.htpasswd:2:1: error: `sha` has an unsalted SHA-1 hash: htpasswd -B FILE sha writes a bcrypt hash$/,
+      /^etc\/weak.htpasswd:3:1: error: `md5` has an MD5 hash/,
+      /^etc\/weak.htpasswd:4:1: error: `plain` has no bcrypt hash(?!.*secret)/,
+      /^etc\/weak.htpasswd:5:1: error: is no user/,
+      /^etc\/weak.htpasswd:7:1: error: `twice` has a line above already/,
+      /^etc\/weak.htpasswd:8:1: error: `slow` has a bcrypt hash of cost 20/,
+      /^etc\/weak.htpasswd:9:1: error: `cut` has a bcrypt hash that is not whole/,
+    ],
+    [
+      "listen: [{ kind: proxy, address: 0.0.0.0:1, auth: { basic: empty.htpasswd } }]\n",
+      /`empty.htpasswd` has no user: htpasswd -B adds one/,
     ],
     ["listen: [{ kind: proxy, address: 3128 }]\n", /`3128` is read by YAML as a number/],
     [
@@ -148,18 +246,18 @@ describe("one mistake, and its problem", () => {
     ["workers: 1.5\n", /`1.5` is a single value: a whole number or auto is needed$/],
     ["workers: 100000\n", /`100000` is too large: at most 256\n {2}hint: write 256$/],
     ['workers: "2"\n', /`2` is a single value: a number or auto is needed$/],
-    ["parents: [{ hosts: [a], via: b }]\n", /is not in this version yet: leave it empty/],
-    [
-      "reload: { watch: true, on_revoke: drain }\n",
-      /`true` is not in this version yet/,
-      /`drain` is not in this version yet/,
-    ],
+    ["parents: [{ hosts: [a], via: b }]\n", /`b` is no parent proxy/],
+    ["reload: { watch: maybe, on_revoke: drop }\n", /`maybe` is no boolean|`maybe`/, /`drop`.*keep/],
     [
       "denials: { top: 101, explain: ful }\n",
       /`101` is too large: at most 100\n {2}hint: write 100/,
       /`ful` is unknown.*\n {2}hint: write full/,
     ],
-    ["pac: { otherwise: DIRECT }\n", /`DIRECT` is not in this version yet/],
+    ["pac: { otherwise: direct }\n", /`direct` is no word for it\n {2}hint: write DIRECT$/],
+    ['pac: { otherwise: "proxy A.example:1" }\n', /is no word for it\n {2}hint: write "PROXY a.example:1"$/],
+    ['pac: { otherwise: "PROXY a.example" }\n', /is none of proxy, DIRECT and "PROXY host:port"$/],
+    ['pac: { otherwise: "PROXY a.example:1; DIRECT" }\n', /is none of proxy, DIRECT and "PROXY host:port"$/],
+    ["listen: [{ kind: pac, address: 127.0.0.1:8000 }]\n", /`pac` has no listener of kind proxy that it could name$/],
     ["via: two words\n", /`two words` is no pseudonym for Via.*\n {2}hint: write two-words/],
     ["admin: { token_file: none.token }\n", /`none.token` does not exist \(as etc\/none.token\)/],
     ["admin: { token_file: short.token }\n", /^(?!.*abc).*`short.token` holds a token of fewer than 16 characters$/],

@@ -130,14 +130,21 @@ describe("a target that was an address", () => {
   });
 });
 
-describe("where connect_to leads", () => {
+describe("where connect_to leads, and a parent's addresses", () => {
   test.each([
+    [
+      "of several, the own listener alone is left out",
+      "10.0.0.5 10.0.0.6",
+      proxyPort,
+      "10.0.0.6 | 10.0.0.5=own_listener",
+    ],
     ["exempt from the floor", "127.0.0.1", 443, "127.0.0.1 |"],
     ["exempt from resolves_to", "10.0.0.1", 443, "10.0.0.1 |"],
     ["not from the own-listener check", "10.0.0.5", proxyPort, "| 10.0.0.5=own_listener"],
     ["nor for the admin listener", "10.0.0.5", adminPort, "| 10.0.0.5=own_listener"],
   ])("%s", (_title, text, port, expected) => {
-    expect(told(admitRouted(permitFor(["10.0.0.0/8"]), parseAddress(text)!, port, findOwnListener))).toBe(expected);
+    const addresses = text.split(" ").map((one) => parseAddress(one)!);
+    expect(told(admitRouted(permitFor(["10.0.0.0/8"]), addresses, port, findOwnListener))).toBe(expected);
   });
 });
 

@@ -33,6 +33,7 @@ const head: UpstreamHead = {
   fields: [],
   framing: { kind: "none" },
   expectContinue: false,
+  isLast: true,
 };
 
 /** Sends `request` to a server that forwards it with `head` to a recording origin which answers `answer`. */

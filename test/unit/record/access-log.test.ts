@@ -83,7 +83,7 @@ describe("events", () => {
   test("begin with time, level and event, then their fields", async () => {
     const log = open();
     log.start({ version: "1.2.3", listen: ["127.0.0.1:3128"] });
-    log.reload({ result: "success", rules: 7 });
+    log.reload("info", { result: "success", rules: 7 });
     log.drain({ connections: 2 });
     await log.close();
     expect(readFileSync(file, "utf8").split("\n")).toEqual([

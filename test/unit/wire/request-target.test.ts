@@ -1,7 +1,7 @@
 /** Request targets in absolute form: read once, never repaired (threats.md 1). */
 import { describe, expect, test } from "vitest";
 import { formatHost } from "../../../src/names/hostname.ts";
-import { parseRequestTarget } from "../../../src/wire/request-target.ts";
+import { parseRedirectedTarget, parseRequestTarget } from "../../../src/wire/request-target.ts";
 
 function read(target: string, method = "GET"): string {
   const reading = parseRequestTarget(method, target);
@@ -99,5 +99,45 @@ describe("what is malformed, and never decided by the Host field", () => {
   ])("%s", (_sentence, target, words) => {
     const reading = parseRequestTarget("GET", target);
     expect(reading.kind === "malformed" && reading.detail).toContain(words);
+  });
+});
+
+describe("redirected to us", () => {
+  function redirected(target: string, host: string | undefined, port = 80, method = "GET"): string {
+    const reading = parseRedirectedTarget(method, target, host, port);
+    if (reading.kind === "malformed") return reading.detail;
+    return `${formatHost(reading.authority.host)} ${reading.authority.port} ${reading.path}`;
+  }
+
+  test.each<[sentence: string, target: string, host: string | undefined, port: number, expected: string]>([
+    ["Host is the target", "/a?b", "a.x.com", 80, "a.x.com 80 /a?b"],
+    ["the port is the listener's", "/", "a.x.com", 8530, "a.x.com 8530 /"],
+    ["also where Host names it", "/", "a.x.com:8530", 8530, "a.x.com 8530 /"],
+    ["also where Host names another one, which is for the policy", "/", "a.x.com:81", 80, "a.x.com 80 /"],
+    ["the host in canonical form", "/", "A.X.com.", 80, "a.x.com 80 /"],
+    ["a path that begins like an authority", "//b.net/", "a.x.com", 80, "a.x.com 80 //b.net/"],
+    ["absolute form on this port", "http://a.x.com:8530/a", "b.net", 8530, "a.x.com 8530 /a"],
+    [
+      "absolute form on another",
+      "http://a.x.com/a",
+      "a.x.com",
+      8530,
+      "names another port than connections are redirected from",
+    ],
+    ["no Host", "/", undefined, 80, "is in origin form, and no Host field says of which host"],
+    ["a Host with a user", "/", "u@a.x.com", 80, "is in origin form, and the Host field is malformed"],
+    ["an empty Host", "/", "", 80, "is in origin form, and the Host field is malformed"],
+    ["two Hosts in one", "/", "a.x.com, b.net", 80, "is in origin form, and the Host field is malformed"],
+    ["a fragment", "/a#b", "a.x.com", 80, "holds a fragment"],
+    ["a blank", "/a b", "a.x.com", 80, "holds a byte that no URI may hold"],
+    ["neither form", "a.x.com:80", "a.x.com", 80, "is no http: URL"],
+    ["an asterisk", "*", "a.x.com", 80, "is in origin form: point the client's proxy setting here, not its URL"],
+  ])("%s", (_, target, host, port, expected) => {
+    expect(redirected(target, host, port)).toBe(expected);
+  });
+
+  test("OPTIONS may ask about the whole server", () => {
+    expect(redirected("*", "a.x.com", 80, "OPTIONS")).toBe("a.x.com 80 *");
+    expect(redirected("/", "a.x.com", 80, "OPTIONS")).toBe("a.x.com 80 /");
   });
 });
