@@ -135,7 +135,10 @@ export async function expectRefused(
   // Lines of earlier exchanges may still be on their way.
   const line = await sallyport.logged(
     (one) =>
-      sallyport.log.indexOf(one) >= position && one["status"] === refusal.status && one["denial"] === (id ?? undefined),
+      sallyport.log.indexOf(one) >= position &&
+      one["status"] === refusal.status &&
+      one["denial"] === (id ?? undefined) &&
+      (refusal.reason !== undefined || one["outcome"] === error),
   );
   expect(line).toMatchObject({ event: "request", status: refusal.status, verdict });
   if (refusal.reason === undefined) {

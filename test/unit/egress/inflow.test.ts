@@ -32,6 +32,10 @@ async function openClient(): Promise<readonly [ours: Socket, client: Socket]> {
   return [ours, client];
 }
 
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((turn) => setImmediate(turn));
+}
+
 /** Every byte tells its place. */
 function pattern(length: number, seed: number): Buffer {
   const bytes = Buffer.allocUnsafe(length);
@@ -74,13 +78,13 @@ describe("what a client gets is what the origin sent, however slowly it reads", 
         left -= chunk.length;
         if (left <= 0) client.pause();
       });
-      while (!ended) {
+      await until(() => {
         if (client.isPaused() && (ours.writableLength > 0 || isSent)) {
           left = burst;
           client.resume();
         }
-        await new Promise((turn) => setImmediate(turn));
-      }
+        return ended;
+      });
       return Buffer.concat(got);
     };
     const [got] = await Promise.all([reader(), origin()]);
@@ -144,7 +148,8 @@ describe("pieces that wait behind a client which has stopped", () => {
     for (const size of sizes) {
       peer.write(sent.subarray(from, from + size));
       from += size;
-      while (arrived < from && !ours.writableNeedDrain) await new Promise((turn) => setImmediate(turn));
+      const goal = from;
+      await until(() => arrived >= goal || ours.writableNeedDrain);
     }
     expect(ours.writableLength).toBeGreaterThan(0);
     // Others read meanwhile, in whatever buffers there are.
@@ -157,7 +162,7 @@ describe("pieces that wait behind a client which has stopped", () => {
       });
       other.upstream.inflow.resume();
       other.peer.write(Buffer.alloc(100_000, 0xee));
-      while (got < 100_000) await new Promise((turn) => setImmediate(turn));
+      await until(() => got >= 100_000);
     }
     const read: Buffer[] = [];
     let length = 0;
@@ -166,7 +171,7 @@ describe("pieces that wait behind a client which has stopped", () => {
       length += chunk.length;
     });
     client.resume();
-    while (length < filled + total) await new Promise((turn) => setImmediate(turn));
+    await until(() => length >= filled + total);
     expect(Buffer.concat(read).subarray(filled).equals(sent)).toBe(true);
   });
 });
@@ -187,7 +192,7 @@ describe("what a sink says of bytes", () => {
     };
   }
   const asOne = async (seen: readonly unknown[], count: number): Promise<void> => {
-    while (seen.length < count) await new Promise((turn) => setImmediate(turn));
+    await until(() => seen.length >= count);
   };
 
   test("kept: they stay as they are, and more come", async () => {
@@ -263,7 +268,7 @@ test("a buffer that is still lent when its socket closes is given to nobody else
   });
   upstream.inflow.resume();
   peer.write(Buffer.alloc(6000, 7));
-  while (seen.length < 1) await new Promise((turn) => setImmediate(turn));
+  await until(() => seen.length > 0);
   const closed = once(upstream.socket, "close");
   upstream.socket.destroy();
   await closed;
@@ -276,7 +281,7 @@ test("a buffer that is still lent when its socket closes is given to nobody else
     });
     next.upstream.inflow.resume();
     next.peer.write(Buffer.alloc(6000, 9));
-    while (got.length < 1) await new Promise((turn) => setImmediate(turn));
+    await until(() => got.length > 0);
   }
   expect(seen[0]?.every((byte) => byte === 7)).toBe(true);
 });

@@ -12,7 +12,7 @@ type Answer = {
   readonly method?: string;
   readonly answer: string;
   /** What the peer does behind it. */
-  readonly then?: "fin" | "reset";
+  readonly ending?: "fin" | "reset";
   readonly events: readonly string[];
   readonly body?: string;
   /** Whether another request may follow. */
@@ -93,35 +93,35 @@ const answers: Readonly<Record<string, Answer>> = {
   },
   "up to the end of the connection": {
     answer: "HTTP/1.1 200 OK\r\n\r\nok",
-    then: "fin",
+    ending: "fin",
     events: ["head 200 until_close", "end"],
     body: "ok",
     rests: false,
   },
   "up to the end of the connection, in HTTP/1.0": {
     answer: "HTTP/1.0 200 OK\r\n\r\nok",
-    then: "fin",
+    ending: "fin",
     events: ["head 200 until_close", "end"],
     body: "ok",
     rests: false,
   },
   "up to a reset, which is no end": {
     answer: "HTTP/1.0 200 OK\r\n\r\nok",
-    then: "reset",
+    ending: "reset",
     events: ["head 200 until_close", "http_response_incomplete"],
     body: "ok",
     rests: false,
   },
   "less than its length": {
     answer: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
-    then: "fin",
+    ending: "fin",
     events: ["head 200 length", "http_response_incomplete"],
     body: "ok",
     rests: false,
   },
   "chunks without the last": {
     answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
-    then: "fin",
+    ending: "fin",
     events: ["head 200 chunked", "http_response_incomplete"],
     body: "ok",
     rests: false,
@@ -132,12 +132,12 @@ const answers: Readonly<Record<string, Answer>> = {
     body: "ok",
     rests: false,
   },
-  "nothing, and FIN": { answer: "", then: "fin", events: ["connection_terminated, unheard"], rests: false },
-  "nothing, and a reset": { answer: "", then: "reset", events: ["connection_terminated, unheard"], rests: false },
-  "a byte, and FIN": { answer: "H", then: "fin", events: ["connection_terminated"], rests: false },
+  "nothing, and FIN": { answer: "", ending: "fin", events: ["connection_terminated, unheard"], rests: false },
+  "nothing, and a reset": { answer: "", ending: "reset", events: ["connection_terminated, unheard"], rests: false },
+  "a byte, and FIN": { answer: "H", ending: "fin", events: ["connection_terminated"], rests: false },
   "an interim head, and FIN": {
     answer: "HTTP/1.1 103 \r\n\r\n",
-    then: "fin",
+    ending: "fin",
     events: ["interim 103", "connection_terminated"],
     rests: false,
   },
@@ -160,17 +160,17 @@ const answers: Readonly<Record<string, Answer>> = {
 };
 
 describe("an answer that has", () => {
-  test.each(Object.entries(answers))("%s", async (_, { method, answer, then, events, body = "", rests }) => {
+  test.each(Object.entries(answers))("%s", async (_, { method, answer, ending, events, body = "", rests }) => {
     const { origin, peer, ask, closed, problems } = await upstreams.openOrigin();
     const told = ask(method);
     await once(peer, "data");
     // A reset must not overtake what was sent before it.
     if (answer !== "") {
       peer.write(Buffer.from(answer, "latin1"));
-      if (then === "reset") await until(() => told.body.length === body.length && told.events.length > 0);
+      if (ending === "reset") await until(() => told.body.length === body.length && told.events.length > 0);
     }
-    if (then === "fin") peer.end();
-    if (then === "reset") peer.resetAndDestroy();
+    if (ending === "fin") peer.end();
+    if (ending === "reset") peer.resetAndDestroy();
     await told.over;
     expect(told.events).toEqual(events);
     expect(told.body.toString("latin1")).toBe(body);
@@ -183,7 +183,7 @@ describe("an answer that has", () => {
 test.each(["a length", "chunks", "interim heads before it", "304 with a length"])(
   "cut at every byte, it is the same answer: %s",
   async (name) => {
-    const { method, answer = "", events, body = "" } = answers[name] ?? { events: [], answer: "" };
+    const { method, answer, events, body = "" } = answers[name] ?? { events: [], answer: "" };
     const { peer, ask } = await upstreams.openOrigin();
     peer.on("data", () => {});
     // One connection takes them all, so each has to end where it ends.
@@ -322,8 +322,9 @@ test("an answer that still waits for its reader is not written over by the next 
     peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n${fill.repeat(4000)}`);
     return ended;
   };
-  for (const fill of "abcd") await fetch(fill);
-  expect(bodies.map((body) => body.toString())).toEqual([..."abcd"].map((fill) => fill.repeat(4000)));
+  const fills = ["a", "b", "c", "d"];
+  for (const fill of fills) await fetch(fill);
+  expect(bodies.map((body) => body.toString())).toEqual(fills.map((fill) => fill.repeat(4000)));
 });
 
 /** What was written is in the other end's kernel, and its loop has had a turn to read it. */

@@ -1,7 +1,7 @@
 /** Connections at rest: who gets which, and when they are closed. */
 import { afterEach, expect, test } from "vitest";
 import type { Deadlines } from "../../../src/egress/deadlines.ts";
-import { type Origin } from "../../../src/egress/origin.ts";
+import type { Origin } from "../../../src/egress/origin.ts";
 import { type PoolKey, createPool } from "../../../src/egress/pool.ts";
 import { createUpstreams, destinationOf } from "../../support/upstream.ts";
 
