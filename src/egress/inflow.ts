@@ -20,6 +20,8 @@ export type Inflow = {
   readonly give: (sink: Sink) => void;
   /** The bytes of the last call stay as they are for ever: what is read next goes somewhere else. */
   readonly leave: () => void;
+  /** Goes on with the smallest buffer: a tunnel that is open may be idle for hours. */
+  readonly shrink: () => void;
   /** Reads on. */
   readonly resume: () => void;
   /** The socket is closed: its buffer is for others. */
@@ -70,6 +72,8 @@ function createInflow(socket: () => Socket): Inflow {
   /** Somebody else still reads in `buffer`. */
   let lent = false;
   let partial = 0;
+  /** To be done behind a read: between two of them the kernel's next bytes already have their place. */
+  let wantsLess = false;
   /** What was handed out last is not used yet. */
   let isBehind = false;
 
@@ -94,6 +98,9 @@ function createInflow(socket: () => Socket): Inflow {
       sink = next;
     },
     leave,
+    shrink: () => {
+      wantsLess = true;
+    },
     resume: () => {
       lent = false;
       socket().resume();
@@ -110,6 +117,10 @@ function createInflow(socket: () => Socket): Inflow {
   }
 
   function resize(length: number): void {
+    if (wantsLess && !lent) {
+      wantsLess = false;
+      return move(0);
+    }
     const isFull = length === buffer.length;
     partial = isFull ? 0 : partial + 1;
     if (isFull) return move(level + 1);

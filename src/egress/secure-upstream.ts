@@ -70,6 +70,7 @@ export function streamUpstream(socket: Socket): Upstream {
         sink = next;
       },
       leave: () => {},
+      shrink: () => {},
       resume: () => void socket.resume(),
       release: () => {},
     },

@@ -41,6 +41,7 @@ export function spliceUpstream(client: Socket, { socket, inflow }: Upstream, opt
       moved(bytes.length);
       return pass(client, bytes);
     });
+    inflow.shrink();
     return inflow.resume;
   });
 }

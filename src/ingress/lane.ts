@@ -151,11 +151,11 @@ export function serveConnection({ context, pool, nodeLane, track }: LaneServices
     const { method, httpVersion } = head;
     const isGet = method === "GET" && httpVersion === "1.1";
     if (method === "CONNECT") {
-      leave();
+      leaveForGood();
       const entry = { kind: "head", request: head, reading, early: held.view() } as const;
       track((closed) => handleConnect(context, connection, entry, closed));
     } else if (isGet && reading.kind === "head" && reading.upgrade === "websocket") {
-      leave();
+      leaveForGood();
       track((closed) => handleWebSocket(context, connection, head, reading, held.view(), closed));
     } else if (isFetch(head, reading)) {
       const fetch = handleFetch(context, pool, connection, turn, head, reading);
@@ -209,6 +209,12 @@ export function serveConnection({ context, pool, nodeLane, track }: LaneServices
       wait(limits.bodyIdleTimeoutMs, () => socket.destroy());
       socket.destroySoon();
     });
+  }
+
+  /** To a tunnel, which outlives us by hours: nothing of the lane stays behind. */
+  function leaveForGood(): void {
+    leave();
+    socket.removeListener("close", onClose);
   }
 
   function onClose(): void {
