@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 /** How long a refused client may take to notice. */
 export const lingerMs = 2_000;
 /** How much of what it still sends is read and thrown away; beyond that it is left to TCP to stop it. */
-export const lingerBytes = 256 * 1024;
+const lingerBytes = 256 * 1024;
 
 /**
  * Sends `bytes`, ends our side, then reads and discards until the client ends its own, at most `lingerBytes` and

@@ -133,6 +133,6 @@ function readTrailers(bytes: Buffer, start: number, head: Head, body: Buffer): R
 }
 
 /** Without the white space round it. */
-export function trim(text: string): string {
+function trim(text: string): string {
   return text.replace(/^[ \t]+|[ \t]+$/g, "");
 }
