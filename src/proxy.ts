@@ -152,8 +152,17 @@ export function createRecorder({ settings, ruleset, slots, ...build }: ProxyOpti
   const metrics = createMetrics({ version: build.version, nodeVersion: build.nodeVersion });
   const log = createAccessLog({ ...settings.log, isShared, now: Date.now, onDrop: metrics.logDropped });
   metrics.setLimits({ connections: slots.connections, perClient: settings.limits.perClient });
+  metrics.setCertificates(settings.listen.flatMap(certificateOf));
   describePolicy(metrics, ruleset);
   return { metrics, log };
+}
+
+/** A listener's certificate under the address that the settings give it. */
+function certificateOf({
+  address,
+  tls,
+}: ListenerSettings): { readonly listener: string; readonly expiresAtMs: number }[] {
+  return tls === undefined ? [] : [{ listener: `${address.host}:${address.port}`, expiresAtMs: tls.expiresAtMs }];
 }
 
 /** `render` gives the metrics of all processes. */

@@ -48,8 +48,13 @@ export function readTls(
     }
   }
   const isUsable = !problems.some(({ severity }) => severity === "error");
-  return { tls: isUsable ? { cert, key, clientCa } : undefined, problems };
+  const expiresAtMs = Math.min(...chain.map(({ validTo }) => Date.parse(validTo)));
+  return { tls: isUsable ? { cert, key, clientCa, expiresAtMs } : undefined, problems };
 }
+
+const dayMs = 86_400_000;
+/** Time enough for whoever has to renew it by hand. */
+const warnedDays = 30;
 
 function certificatesIn(pem: string): readonly X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
@@ -61,6 +66,8 @@ function certificatesIn(pem: string): readonly X509Certificate[] {
 function ageOf({ validFrom, validTo }: X509Certificate, nowMs: number): string | undefined {
   if (Date.parse(validTo) <= nowMs) return `has expired: it was valid until ${validTo}`;
   if (Date.parse(validFrom) > nowMs) return `is not valid before ${validFrom}`;
+  const daysLeft = Math.floor((Date.parse(validTo) - nowMs) / dayMs);
+  if (daysLeft < warnedDays) return `expires in ${daysLeft} days: it is valid until ${validTo}`;
   return undefined;
 }
 

@@ -32,6 +32,8 @@ export type ListenerTls = {
   readonly key: string;
   /** Whose certificates clients must have; undefined asks for none. */
   readonly clientCa: string | undefined;
+  /** When the first certificate of `cert` ceases to be valid. */
+  readonly expiresAtMs: number;
 };
 
 export type AdminSettings = {

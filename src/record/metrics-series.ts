@@ -150,6 +150,12 @@ export function createGauges(registry: Registry) {
       labelNames: ["rule"],
       ...first,
     }),
+    certificateExpiry: new Gauge({
+      name: "sallyport_certificate_expiry_timestamp_seconds",
+      help: "When the certificate of a listener ceases to be valid, in seconds since the epoch.",
+      labelNames: ["listener"],
+      ...first,
+    }),
     limit: new Gauge({
       name: "sallyport_limit",
       help: "Limits in force on connections: of all clients, and of one client address.",

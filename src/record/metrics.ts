@@ -24,6 +24,10 @@ export type Metrics = {
   readonly describeRules: (rules: readonly RuleFacts[]) => void;
   /** Limits on connections as they are in force. Call once they are known. */
   readonly setLimits: (limits: { readonly connections: number; readonly perClient: number }) => void;
+  /** Certificates of listeners with TLS. Call once they are known. */
+  readonly setCertificates: (
+    certificates: readonly { readonly listener: string; readonly expiresAtMs: number }[],
+  ) => void;
   /** Counts the decision. Once an exchange, at its final verdict. */
   readonly recordDecision: (exchange: Exchange) => void;
   /** Counts what it came to: status, tunnel, bytes. Once an exchange, when it is over. */
@@ -78,6 +82,10 @@ export function createMetrics(build: { readonly version: string; readonly nodeVe
     setLimits({ connections, perClient }) {
       gauges.limit.set({ limit: "connections" }, connections);
       gauges.limit.set({ limit: "per_client" }, perClient);
+    },
+    setCertificates(certificates) {
+      for (const { listener, expiresAtMs } of certificates)
+        gauges.certificateExpiry.set({ listener }, expiresAtMs / 1000);
     },
     recordDecision({ verdict, reason, mode, rule, group }) {
       tables.decisions.add(1, verdict, reason, mode);

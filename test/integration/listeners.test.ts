@@ -62,6 +62,12 @@ describe.each([1, 2])("a PROXY header, TLS, credentials and a group on one liste
       all.proxy.log.filter((line) => line["group"] === "kiosks").every((line) => line["client"] === "10.9.8.7"),
     ).toBe(true);
   });
+
+  test("metrics say when its certificate ends, once", async () => {
+    const series = `sallyport_certificate_expiry_timestamp_seconds{listener="${address}"}`;
+    const { valid_to: end } = (await secured(all.ports[0]!)).getPeerCertificate();
+    expect(await all.proxy.metric(series)).toBe(Date.parse(end) / 1000);
+  });
 });
 
 describe("over TLS to the proxy", () => {

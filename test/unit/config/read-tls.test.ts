@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { generateKeyPairSync } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type TlsTexts, readTls } from "../../../src/config/read-tls.ts";
@@ -61,5 +62,8 @@ test("what has expired, or is not valid yet, is a warning: who restarts shall no
   const late = told({ clientCa: undefined }, Date.now() + 20 * 365 * dayMs);
   expect(late[0]).toBe("usable");
   expect(late[1]).toMatch(/^warning cert has expired: it was valid until /);
+  const endsAt = Date.parse(new X509Certificate(good.cert).validTo);
+  expect(told({ clientCa: undefined }, endsAt - 10.5 * dayMs)[1]).toMatch(/^warning cert expires in 10 days: /);
+  expect(told({ clientCa: undefined }, endsAt - 31 * dayMs)).toEqual(["usable"]);
   expect(told({ clientCa: undefined }, Date.now() - 30 * dayMs)[1]).toMatch(/^warning cert is not valid before /);
 });

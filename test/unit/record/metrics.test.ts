@@ -52,6 +52,7 @@ describe("series at the start", () => {
     expect(names.toSorted()).toEqual([
       "blocked_addresses_total counter",
       "build_info gauge",
+      "certificate_expiry_timestamp_seconds gauge",
       "decision_duration_seconds histogram",
       "decisions_total counter",
       "dial_duration_seconds histogram",
