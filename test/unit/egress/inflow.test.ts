@@ -255,7 +255,7 @@ describe("what a sink says of bytes", () => {
       await asOne(crumbs, i + 1);
     }
     expect(Buffer.concat(crumbs)).toEqual(Buffer.from(Array.from({ length: 200 }, (_, i) => i)));
-    expect(heldBytes).toBeLessThan(64 * 1024);
+    expect(heldBytes).toBeLessThan(512 * 1024);
   });
 });
 
