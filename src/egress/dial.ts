@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import type { Destination } from "./admit.ts";
 import type { DialTarget } from "./inflow.ts";
+import { heedErrors } from "./socket-owner.ts";
 
 export type DialOptions<Opened extends { readonly socket: Socket }> = {
   /** All attempts together take no longer than this. */
@@ -47,64 +48,87 @@ export function dial<Opened extends { readonly socket: Socket }>(
   done: (result: DialResult<Opened>) => void,
 ): { readonly cancel: () => void } {
   if (destinations.length === 0) throw new Error("dial without a destination");
-  const startedAt = performance.now();
-  const attempts = new Set<Socket>();
-  let next = 0;
-  let failed: DialFailure = "proxy_internal_error";
-  let delay: NodeJS.Timeout | undefined;
-  const deadline = setTimeout(() => {
-    failed = moreTelling(failed, "connection_timeout");
-    finish(undefined, undefined);
-  }, options.timeoutMs);
-  start();
-  return { cancel: stop };
+  const dialling = new Dialling(destinations, options, done);
+  dialling.start();
+  return { cancel: () => dialling.cancel() };
+}
 
-  function start(): void {
-    clearTimeout(delay);
-    const destination = destinations[next];
-    if (destination === undefined || attempts.size >= maxConcurrentAttempts) return;
-    next += 1;
-    attempt(destination);
-    if (next < destinations.length) delay = setTimeout(start, options.attemptDelayMs);
+class Dialling<Opened extends { readonly socket: Socket }> {
+  readonly #destinations: readonly Destination[];
+  readonly #options: DialOptions<Opened>;
+  readonly #done: (result: DialResult<Opened>) => void;
+  readonly #startedAt = performance.now();
+  readonly #deadline: NodeJS.Timeout;
+  /** In the air. */
+  #attempts: Socket[] = [];
+  #next = 0;
+  #failed: DialFailure = "proxy_internal_error";
+  #delay: NodeJS.Timeout | undefined;
+
+  constructor(
+    destinations: readonly Destination[],
+    options: DialOptions<Opened>,
+    done: (result: DialResult<Opened>) => void,
+  ) {
+    this.#destinations = destinations;
+    this.#options = options;
+    this.#done = done;
+    this.#deadline = setTimeout(() => {
+      this.#failed = moreTelling(this.#failed, "connection_timeout");
+      this.#fail();
+    }, options.timeoutMs);
   }
 
-  function attempt(destination: Destination): void {
-    const opened = options.connect({ host: destination.address.text, port: destination.port });
-    const { socket } = opened;
-    socket.on("error", onError);
-    socket.on("connect", onConnect);
-    socket.pause();
-    attempts.add(socket);
-
-    function onConnect(): void {
-      socket.on("error", ignore);
-      socket.off("error", onError);
-      socket.off("connect", onConnect);
-      attempts.delete(socket);
-      finish(opened, destination);
-    }
-    function onError(error: NodeJS.ErrnoException): void {
-      attempts.delete(socket);
-      failed = moreTelling(failed, failureOf(error.code));
-      if (next < destinations.length) start();
-      else if (attempts.size === 0) finish(undefined, undefined);
-    }
-  }
-
-  function finish(opened: Opened | undefined, destination: Destination | undefined): void {
-    stop();
-    const dialMs = performance.now() - startedAt;
-    if (opened === undefined || destination === undefined) done({ kind: "failed", outcome: failed, dialMs });
-    else done({ kind: "connected", opened, destination, dialMs });
+  start(): void {
+    if (this.#delay !== undefined) clearTimeout(this.#delay);
+    const destination = this.#destinations[this.#next];
+    if (destination === undefined || this.#attempts.length >= maxConcurrentAttempts) return;
+    this.#next += 1;
+    this.#attempt(destination);
+    if (this.#next < this.#destinations.length)
+      this.#delay = setTimeout(() => this.start(), this.#options.attemptDelayMs);
   }
 
   /** After it nothing calls back: a socket destroyed before its `connect` or `error` event has none. */
-  function stop(): void {
-    clearTimeout(deadline);
-    clearTimeout(delay);
-    next = destinations.length;
-    for (const socket of attempts) abandon(socket);
-    attempts.clear();
+  cancel(): void {
+    clearTimeout(this.#deadline);
+    if (this.#delay !== undefined) clearTimeout(this.#delay);
+    this.#next = this.#destinations.length;
+    const abandoned = this.#attempts;
+    this.#attempts = [];
+    for (const socket of abandoned) abandon(socket);
+  }
+
+  #attempt(destination: Destination): void {
+    const opened = this.#options.connect({ host: destination.address.text, port: destination.port });
+    const { socket } = opened;
+    heedErrors(socket);
+    const onConnect = (): void => {
+      socket.removeListener("error", onError);
+      socket.removeListener("connect", onConnect);
+      this.#forget(socket);
+      this.cancel();
+      this.#done({ kind: "connected", opened, destination, dialMs: performance.now() - this.#startedAt });
+    };
+    const onError = (error: NodeJS.ErrnoException): void => {
+      this.#forget(socket);
+      this.#failed = moreTelling(this.#failed, failureOf(error.code));
+      if (this.#next < this.#destinations.length) this.start();
+      else if (this.#attempts.length === 0) this.#fail();
+    };
+    socket.on("error", onError);
+    socket.on("connect", onConnect);
+    socket.pause();
+    this.#attempts.push(socket);
+  }
+
+  #forget(socket: Socket): void {
+    this.#attempts.splice(this.#attempts.indexOf(socket), 1);
+  }
+
+  #fail(): void {
+    this.cancel();
+    this.#done({ kind: "failed", outcome: this.#failed, dialMs: performance.now() - this.#startedAt });
   }
 }
 

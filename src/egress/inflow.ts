@@ -3,6 +3,7 @@
  * which costs a fraction of a stream's `data` events (docs/benchmarks.md).
  */
 import { type OnReadOpts, type Socket, connect as netConnect } from "node:net";
+import { heedErrors } from "./socket-owner.ts";
 
 /**
  * What became of bytes. `used`: they may be overwritten. `kept`: they may not, but more may come. `full`: they may not,
@@ -14,18 +15,16 @@ export type Taken = "used" | "kept" | "full";
 export type Sink = (bytes: Buffer) => Taken;
 
 export type Inflow = {
-  /** For `net.connect`. */
-  readonly onread: OnReadOpts;
-  /** Names who takes the bytes from now on. Until somebody does, none must be read: the socket is paused. */
+  /** Names who takes the bytes from now on. Until somebody does, none must be read. */
   readonly give: (sink: Sink) => void;
   /** The bytes of the last call stay as they are for ever: what is read next goes somewhere else. */
   readonly leave: () => void;
   /** Goes on with the smallest buffer: a tunnel that is open may be idle for hours. */
   readonly shrink: () => void;
-  /** Reads on. */
+  /** Reads no more until `resume`; as a sink does that answers `full`. */
+  readonly pause: () => void;
+  /** Reads, or reads on. Does nothing where it is being read. */
   readonly resume: () => void;
-  /** The socket is closed: its buffer is for others. */
-  readonly release: () => void;
 };
 
 /** A connected upstream socket whose bytes come through an inflow: it never says `data`. */
@@ -53,86 +52,110 @@ export type DialTarget = { readonly host: string; readonly port: number };
 
 /** `net.connect` for an upstream: half-open is allowed, and nothing waits for more to send. */
 export function connectPlain({ host, port }: DialTarget): { readonly socket: Socket } {
-  return { socket: netConnect({ host, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false }) };
+  const socket = netConnect({ host, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false });
+  heedErrors(socket);
+  return { socket };
 }
 
 /** The same with an inflow. */
 export function connectUpstream({ host, port }: DialTarget): Upstream {
-  const inflow = createInflow(() => socket);
-  const { onread } = inflow;
+  const inflow = new ReusedBuffer();
+  const onread: OnReadOpts = { buffer: () => inflow.buffer(), callback: (length) => inflow.onRead(length) };
   const socket = netConnect({ host, port, allowHalfOpen: true, noDelay: true, autoSelectFamily: false, onread });
-  socket.once("close", inflow.release);
+  heedErrors(socket);
+  inflow.follow(socket);
   return { socket, inflow };
 }
 
-function createInflow(socket: () => Socket): Inflow {
-  let level = firstLevel;
-  let buffer = take(level);
-  let sink: Sink = refuse;
-  /** Somebody else still reads in `buffer`. */
-  let lent = false;
-  let partial = 0;
+class ReusedBuffer implements Inflow {
+  #socket: Socket | undefined;
+  #level = firstLevel;
+  #buffer = take(firstLevel);
+  #sink: Sink = refuse;
+  #isReading = false;
+  /** Somebody else still reads in the buffer. */
+  #isLent = false;
+  #partial = 0;
   /** To be done behind a read: between two of them the kernel's next bytes already have their place. */
-  let wantsLess = false;
+  #wantsLess = false;
   /** What was handed out last is not used yet. */
-  let isBehind = false;
+  #isBehind = false;
 
-  return {
-    onread: {
-      buffer: () => buffer,
-      callback: (length) => {
-        const from = buffer;
-        const bytes = length === from.length ? from : from.subarray(0, length);
-        // A peer that sends crumbs for one that does not read must not hold a whole buffer with each.
-        const isCopy = isBehind && length < from.length / crumbsOfBuffer;
-        const taken = sink(isCopy ? Buffer.from(bytes) : bytes);
-        isBehind = taken !== "used";
-        if (from !== buffer) return taken !== "full";
-        lent = isBehind && !isCopy;
-        resize(length);
-        if (lent && taken === "kept") leave();
-        return taken !== "full";
-      },
-    },
-    give: (next) => {
-      sink = next;
-    },
-    leave,
-    shrink: () => {
-      wantsLess = true;
-    },
-    resume: () => {
-      lent = false;
-      socket().resume();
-    },
-    release: () => {
-      if (!lent) keep(buffer, level);
-      lent = true;
-    },
-  };
-
-  function leave(): void {
-    buffer = take(level);
-    lent = false;
+  follow(socket: Socket): void {
+    this.#socket = socket;
+    // Its buffer is for others then.
+    socket.on("close", () => this.#release());
   }
 
-  function resize(length: number): void {
-    if (wantsLess && !lent) {
-      wantsLess = false;
-      return move(0);
+  /** Where the next read goes. */
+  buffer(): Buffer {
+    return this.#buffer;
+  }
+
+  /** Told after a read; false reads no more. */
+  onRead(length: number): boolean {
+    const from = this.#buffer;
+    const bytes = length === from.length ? from : from.subarray(0, length);
+    // A peer that sends crumbs for one that does not read must not hold a whole buffer with each.
+    const isCopy = this.#isBehind && length < from.length / crumbsOfBuffer;
+    const taken = this.#sink(isCopy ? Buffer.from(bytes) : bytes);
+    this.#isBehind = taken !== "used";
+    if (taken === "full") this.#isReading = false;
+    if (from !== this.#buffer) return taken !== "full";
+    this.#isLent = this.#isBehind && !isCopy;
+    this.#resize(length);
+    if (this.#isLent && taken === "kept") this.leave();
+    return taken !== "full";
+  }
+
+  give(sink: Sink): void {
+    this.#sink = sink;
+  }
+
+  leave(): void {
+    this.#buffer = take(this.#level);
+    this.#isLent = false;
+  }
+
+  shrink(): void {
+    this.#wantsLess = true;
+  }
+
+  pause(): void {
+    this.#isReading = false;
+    this.#socket?.pause();
+  }
+
+  resume(): void {
+    if (this.#isReading) return;
+    this.#isReading = true;
+    this.#isLent = false;
+    this.#socket?.resume();
+  }
+
+  #release(): void {
+    if (!this.#isLent) keep(this.#buffer, this.#level);
+    this.#isLent = true;
+  }
+
+  #resize(length: number): void {
+    if (this.#wantsLess && !this.#isLent) {
+      this.#wantsLess = false;
+      return this.#move(0);
     }
-    const isFull = length === buffer.length;
-    partial = isFull ? 0 : partial + 1;
-    if (isFull) return move(level + 1);
-    if (partial > 1 || level <= firstLevel) move(length > (sizes[level - 1] ?? 0) ? level : level - 1);
+    const isFull = length === this.#buffer.length;
+    this.#partial = isFull ? 0 : this.#partial + 1;
+    if (isFull) return this.#move(this.#level + 1);
+    if (this.#partial > 1 || this.#level <= firstLevel)
+      this.#move(length > (sizes[this.#level - 1] ?? 0) ? this.#level : this.#level - 1);
   }
 
-  function move(to: number): void {
-    if (to < 0 || to >= sizes.length || to === level || lent) return;
-    keep(buffer, level);
-    level = to;
-    partial = 0;
-    buffer = take(level);
+  #move(to: number): void {
+    if (to < 0 || to >= sizes.length || to === this.#level || this.#isLent) return;
+    keep(this.#buffer, this.#level);
+    this.#level = to;
+    this.#partial = 0;
+    this.#buffer = take(to);
   }
 }
 

@@ -102,7 +102,7 @@ export function createOrigin(
     },
     expect,
     send: (bytes, sent) => void socket.write(bytes, sent),
-    resume: inflow.resume,
+    resume: () => inflow.resume(),
     isResting: () => reading === "rest" && !socket.destroyed,
     onGone: (listener) => {
       gone = listener;

@@ -171,12 +171,14 @@ function withEarly(upstream: Upstream, early: Buffer): Upstream {
   let sink: Parameters<typeof inflow.give>[0] = () => "full";
   let isPending = true;
   const deliver = (): void => {
-    if (!socket.destroyed && sink(early) === "full") socket.pause();
+    if (!socket.destroyed && sink(early) === "full") inflow.pause();
   };
   return {
     socket,
     inflow: {
-      ...inflow,
+      leave: () => inflow.leave(),
+      shrink: () => inflow.shrink(),
+      pause: () => inflow.pause(),
       give: (next) => {
         sink = next;
         inflow.give(next);

@@ -65,14 +65,13 @@ export function streamUpstream(socket: Socket): Upstream {
   return {
     socket,
     inflow: {
-      onread: { buffer: Buffer.alloc(0), callback: () => false },
       give: (next) => {
         sink = next;
       },
       leave: () => {},
       shrink: () => {},
+      pause: () => void socket.pause(),
       resume: () => void socket.resume(),
-      release: () => {},
     },
   };
 }

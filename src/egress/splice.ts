@@ -3,9 +3,10 @@
  * The splice owns both sockets from the call on and destroys them on every way out.
  */
 import type { Socket } from "node:net";
-import type { Deadlines } from "./deadlines.ts";
-import { type Upstream, pass } from "./inflow.ts";
+import type { Deadline, Deadlines } from "./deadlines.ts";
+import { type Inflow, type Taken, type Upstream, pass } from "./inflow.ts";
 import { resetSocket } from "./reset.ts";
+import { type SocketOwner, own, ownInflow } from "./socket-owner.ts";
 
 export type SpliceOptions = {
   readonly deadlines: Deadlines;
@@ -36,122 +37,133 @@ export type Splice = {
 
 /** Splices a client to an upstream whose bytes come through an inflow. As `splice` in everything else. */
 export function spliceUpstream(client: Socket, { socket, inflow }: Upstream, options: SpliceOptions): Splice {
-  return join(client, socket, options, (moved) => {
-    inflow.give((bytes) => {
-      moved(bytes.length);
-      return pass(client, bytes);
-    });
-    inflow.shrink();
-    return inflow.resume;
-  });
+  const spliced = new Splicing(client, socket, inflow, options);
+  inflow.give((bytes) => spliced.take(bytes));
+  inflow.shrink();
+  own(client, spliced);
+  ownInflow(socket, spliced);
+  spliced.start();
+  return spliced;
 }
 
 /**
- * Splices two sockets of which none has said `close` yet. Whatever either has buffered flows first. `close` destroys
- * both ends (drain, revocation).
+ * Splices two sockets of which none has said `close` yet, and which heed errors. Whatever either has buffered flows
+ * first. `close` destroys both ends (drain, revocation).
  */
 export function splice(client: Socket, upstream: Socket, options: SpliceOptions): Splice {
-  return join(client, upstream, options, (moved) => {
-    flow(upstream, client, moved);
-    return () => upstream.resume();
-  });
+  const spliced = new Splicing(client, upstream, undefined, options);
+  own(client, spliced);
+  own(upstream, spliced);
+  spliced.start();
+  return spliced;
 }
 
-/** `download` begins to pass bytes down, once it is told to by what it answers, and again after each `drain`. */
-function join(
-  client: Socket,
-  upstream: Socket,
-  options: SpliceOptions,
-  download: (moved: (bytes: number) => void) => () => void,
-): Splice {
-  const { onBytesUp, onBytesDown } = options;
-  let { idleTimeoutMs } = options;
-  let expire = onIdle;
-  let closedBy: SpliceEnd["closedBy"] | undefined;
-  let outcome: SpliceEnd["outcome"] = "ok";
-  let open = 2;
-  const idle = options.deadlines.after(idleTimeoutMs, () => expire());
+class Splicing implements Splice, SocketOwner {
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+  readonly #inflow: Inflow | undefined;
+  readonly #options: SpliceOptions;
+  readonly #idle: Deadline;
+  #idleTimeoutMs: number;
+  #onQuiet: (() => void) | undefined;
+  #closedBy: SpliceEnd["closedBy"] | undefined;
+  #outcome: SpliceEnd["outcome"] = "ok";
+  #open = 2;
 
-  flow(client, upstream, (bytes) => {
-    idle.move(idleTimeoutMs);
-    onBytesUp(bytes);
-  });
-  const goOnDown = download((bytes) => {
-    idle.move(idleTimeoutMs);
-    onBytesDown(bytes);
-  });
-  upstream.on("drain", () => {
-    idle.move(idleTimeoutMs);
-    client.resume();
-  });
-  client.on("drain", () => {
-    idle.move(idleTimeoutMs);
-    goOnDown();
-  });
-  follow(client, upstream, () => breakOff("client", "client_aborted", upstream));
-  follow(upstream, client, () => {
-    breakOff("upstream", upstream.readableEnded ? "ok" : "connection_terminated", client);
-  });
-  if (client.destroyed || upstream.destroyed) destroyBoth();
-  if (!client.readableEnded) client.resume();
-  if (!upstream.readableEnded) goOnDown();
-
-  return {
-    close: () => {
-      closedBy ??= "proxy";
-      destroyBoth();
-    },
-    whenQuiet: (ms, then) => {
-      idleTimeoutMs = Math.min(ms, idleTimeoutMs);
-      expire = then;
-      idle.move(idleTimeoutMs);
-    },
-  };
-
-  /** The life of one end. */
-  function follow(from: Socket, to: Socket, broken: () => void): void {
-    const onEnd = (): void => {
-      closedBy ??= from === client ? "client" : "upstream";
-      to.end();
-    };
-    from.on("end", onEnd);
-    from.on("error", broken);
-    from.on("close", () => {
-      const finished = from.readableEnded && from.writableFinished;
-      if (!finished && !to.destroyed) broken();
-      onClosed();
-    });
-    if (from.readableEnded) onEnd();
+  constructor(client: Socket, upstream: Socket, inflow: Inflow | undefined, options: SpliceOptions) {
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#inflow = inflow;
+    this.#options = options;
+    this.#idleTimeoutMs = options.idleTimeoutMs;
+    this.#idle = options.deadlines.after(options.idleTimeoutMs, () => this.#onIdle());
   }
 
-  function breakOff(side: "client" | "upstream", how: SpliceEnd["outcome"], other: Socket): void {
-    if (outcome === "ok") outcome = how;
-    closedBy ??= side;
+  start(): void {
+    const client = this.#client;
+    const upstream = this.#upstream;
+    if (client.readableEnded) this.onEnd(client);
+    if (upstream.readableEnded) this.onEnd(upstream);
+    if (client.destroyed || upstream.destroyed) this.#destroyBoth();
+    if (!client.readableEnded) this.#readOn(client);
+    if (!upstream.readableEnded) this.#readOn(upstream);
+  }
+
+  close(): void {
+    this.#closedBy ??= "proxy";
+    this.#destroyBoth();
+  }
+
+  whenQuiet(ms: number, then: () => void): void {
+    this.#idleTimeoutMs = Math.min(ms, this.#idleTimeoutMs);
+    this.#onQuiet = then;
+    this.#idle.move(this.#idleTimeoutMs);
+  }
+
+  /** Bytes of the inflow. */
+  take(bytes: Buffer): Taken {
+    this.#idle.move(this.#idleTimeoutMs);
+    this.#options.onBytesDown(bytes.length);
+    return pass(this.#client, bytes);
+  }
+
+  onData(from: Socket, chunk: Buffer): void {
+    this.#idle.move(this.#idleTimeoutMs);
+    if (from === this.#client) this.#options.onBytesUp(chunk.length);
+    else this.#options.onBytesDown(chunk.length);
+    const to = this.#otherOf(from);
+    // What the kernel has taken whole needs no waiting for, though it was more than the stream's mark.
+    if (!to.write(chunk) && to.writableLength > 0) from.pause();
+  }
+
+  onDrain(to: Socket): void {
+    this.#idle.move(this.#idleTimeoutMs);
+    this.#readOn(this.#otherOf(to));
+  }
+
+  onEnd(from: Socket): void {
+    this.#closedBy ??= from === this.#client ? "client" : "upstream";
+    this.#otherOf(from).end();
+  }
+
+  onError(from: Socket): void {
+    if (from === this.#client) this.#breakOff("client", "client_aborted", this.#upstream);
+    else this.#breakOff("upstream", from.readableEnded ? "ok" : "connection_terminated", this.#client);
+  }
+
+  onClose(from: Socket): void {
+    const isFinished = from.readableEnded && from.writableFinished;
+    if (!isFinished && !this.#otherOf(from).destroyed) this.onError(from);
+    this.#open -= 1;
+    if (this.#open > 0) return;
+    this.#idle.cancel();
+    this.#options.done({ outcome: this.#outcome, closedBy: this.#closedBy ?? "proxy" });
+  }
+
+  #otherOf(socket: Socket): Socket {
+    return socket === this.#client ? this.#upstream : this.#client;
+  }
+
+  #readOn(from: Socket): void {
+    if (from === this.#upstream && this.#inflow !== undefined) this.#inflow.resume();
+    else if (from.isPaused()) from.resume();
+  }
+
+  #breakOff(side: "client" | "upstream", how: SpliceEnd["outcome"], other: Socket): void {
+    if (this.#outcome === "ok") this.#outcome = how;
+    this.#closedBy ??= side;
     resetSocket(other);
   }
 
-  function onIdle(): void {
-    outcome = "idle_timeout";
-    closedBy = "idle";
-    destroyBoth();
+  #onIdle(): void {
+    if (this.#onQuiet !== undefined) return this.#onQuiet();
+    this.#outcome = "idle_timeout";
+    this.#closedBy = "idle";
+    this.#destroyBoth();
   }
 
-  function destroyBoth(): void {
-    client.destroy();
-    upstream.destroy();
+  #destroyBoth(): void {
+    this.#client.destroy();
+    this.#upstream.destroy();
   }
-
-  function onClosed(): void {
-    open -= 1;
-    if (open > 0) return;
-    idle.cancel();
-    options.done({ outcome, closedBy: closedBy ?? "proxy" });
-  }
-}
-
-function flow(from: Socket, to: Socket, moved: (bytes: number) => void): void {
-  from.on("data", (chunk: Buffer) => {
-    moved(chunk.length);
-    if (!to.write(chunk)) from.pause();
-  });
 }

@@ -42,8 +42,16 @@ export type Arrival = Pick<
 >;
 
 export function createConnection(arrival: Arrival): Connection {
+  const { socket, address, listener, admits, redirectedPort, subject, authenticate } = arrival;
+  // Not spread: that is a copy by name, and it is made for each connection.
   return {
-    ...arrival,
+    socket,
+    address,
+    listener,
+    admits,
+    redirectedPort,
+    subject,
+    authenticate,
     credentials: undefined,
     isLast: false,
     bound: [],

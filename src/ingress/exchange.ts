@@ -35,7 +35,6 @@ export function openExchange(
 ): OpenExchange {
   const ruleset = context.ruleset();
   const startedAtMs = context.now();
-  const startedAt = performance.now();
   counter = (counter + 1) % Number.MAX_SAFE_INTEGER;
   const event: Exchange = {
     id: `${startedAtMs.toString(36)}-${context.instance}${counter.toString(36)}`,
@@ -74,47 +73,67 @@ export function openExchange(
     upstreamPort: 0,
     closedBy: undefined,
   };
-  let concluded = false;
-  let ended = false;
+  return new Recording(context, ruleset, event);
+}
 
-  const describe = (denial: Denial): void => {
-    event.reason = denial.reason;
-    event.stage = denial.stage;
-    event.nearest = denial.nearest?.fullId;
-    const { host, port, kind: protocol, sni, group } = event;
-    event.denial = denialId({ host, port, protocol, sni, reason: denial.reason, group });
-  };
-  const note = (verdict: Verdict): void => {
+class Recording implements OpenExchange {
+  readonly #context: IngressContext;
+  readonly ruleset: Ruleset;
+  readonly event: Exchange;
+  readonly #startedAt = performance.now();
+  #concluded = false;
+  #ended = false;
+
+  constructor(context: IngressContext, ruleset: Ruleset, event: Exchange) {
+    this.#context = context;
+    this.ruleset = ruleset;
+    this.event = event;
+  }
+
+  aim(target: Authority): void {
+    this.event.host = formatHost(target.host);
+    this.event.port = target.port;
+  }
+
+  note(verdict: Verdict): void {
+    const { event } = this;
     event.verdict = verdict.kind;
     event.mode = verdict.mode;
     event.rule = verdict.rule?.fullId;
     event.would = verdict.kind === "allow" && verdict.would !== undefined;
-    if (verdict.kind === "deny") describe(verdict);
-    else if (verdict.would !== undefined) describe(verdict.would);
+    if (verdict.kind === "deny") describe(event, verdict);
+    else if (verdict.would !== undefined) describe(event, verdict.would);
     if (verdict.kind === "allow") event.scheme = verdict.permit.endpoint?.scheme;
-  };
-  const conclude = (): void => {
-    if (concluded) return;
-    concluded = true;
-    context.metrics.recordDecision(event);
-    const sighting = sightingOf(event, context.now());
-    if (sighting !== undefined) context.onDenial(sighting);
-  };
-  const end = (outcome: Outcome | undefined, closedBy: ClosedBy | undefined): void => {
-    if (ended) return;
-    ended = true;
-    conclude();
+  }
+
+  conclude(): void {
+    if (this.#concluded) return;
+    this.#concluded = true;
+    const { metrics, now, onDenial } = this.#context;
+    metrics.recordDecision(this.event);
+    const sighting = sightingOf(this.event, now());
+    if (sighting !== undefined) onDenial(sighting);
+  }
+
+  end(outcome: Outcome | undefined, closedBy: ClosedBy | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.conclude();
+    const { event } = this;
     event.outcome = event.verdict === "deny" ? undefined : outcome;
     event.closedBy = closedBy;
-    event.durationMs = performance.now() - startedAt;
-    context.metrics.recordEnd(event);
-    context.log.exchange(event);
-  };
-  const aim = (target: Authority): void => {
-    event.host = formatHost(target.host);
-    event.port = target.port;
-  };
-  return { event, ruleset, aim, note, conclude, end };
+    event.durationMs = performance.now() - this.#startedAt;
+    this.#context.metrics.recordEnd(event);
+    this.#context.log.exchange(event);
+  }
+}
+
+function describe(event: Exchange, denial: Denial): void {
+  event.reason = denial.reason;
+  event.stage = denial.stage;
+  event.nearest = denial.nearest?.fullId;
+  const { host, port, kind: protocol, sni, group } = event;
+  event.denial = denialId({ host, port, protocol, sni, reason: denial.reason, group });
 }
 
 /** A denial that no rule decided. */

@@ -11,38 +11,56 @@ export type HeldBytes = {
 };
 
 export function createHeldBytes(first: Buffer): HeldBytes {
-  // Bytes `from` to `end` of `buffer` are held. It grows twofold, so that a peer which sends single bytes does not make
-  // the work grow with their square; the first chunk is held where it lies. Nothing is ever moved to the front: what
-  // was taken may still wait in a socket's queue.
-  let buffer = first;
-  let from = 0;
-  let end = first.length;
+  return new Held(first);
+}
 
-  const grow = (needed: number): void => {
-    const larger = Buffer.allocUnsafe(Math.max(needed, 2 * (end - from)));
-    buffer.copy(larger, 0, from, end);
-    end -= from;
-    from = 0;
-    buffer = larger;
-  };
-  return {
-    length: () => end - from,
-    view: () => buffer.subarray(from, end),
-    hold: (chunk, isLent) => {
-      if (from === end && !isLent) {
-        buffer = chunk;
-        from = 0;
-        end = chunk.length;
-        return;
-      }
-      if (end + chunk.length > buffer.length) grow(end - from + chunk.length);
-      chunk.copy(buffer, end);
-      end += chunk.length;
-    },
-    take: (length) => {
-      const taken = buffer.subarray(from, Math.min(end, from + length));
-      from += taken.length;
-      return taken;
-    },
-  };
+/**
+ * Bytes `#from` to `#end` of `#buffer` are held. It grows twofold, so that a peer which sends single bytes does not make
+ * the work grow with their square; the first chunk is held where it lies. Nothing is ever moved to the front: what was
+ * taken may still wait in a socket's queue.
+ */
+class Held implements HeldBytes {
+  #buffer: Buffer;
+  #from = 0;
+  #end: number;
+
+  constructor(first: Buffer) {
+    this.#buffer = first;
+    this.#end = first.length;
+  }
+
+  length(): number {
+    return this.#end - this.#from;
+  }
+
+  view(): Buffer {
+    if (this.#from === 0 && this.#end === this.#buffer.length) return this.#buffer;
+    return this.#buffer.subarray(this.#from, this.#end);
+  }
+
+  hold(chunk: Buffer, isLent: boolean): void {
+    if (this.#from === this.#end && !isLent) {
+      this.#buffer = chunk;
+      this.#from = 0;
+      this.#end = chunk.length;
+      return;
+    }
+    if (this.#end + chunk.length > this.#buffer.length) this.#grow(this.length() + chunk.length);
+    chunk.copy(this.#buffer, this.#end);
+    this.#end += chunk.length;
+  }
+
+  take(length: number): Buffer {
+    const taken = this.#buffer.subarray(this.#from, Math.min(this.#end, this.#from + length));
+    this.#from += taken.length;
+    return taken;
+  }
+
+  #grow(needed: number): void {
+    const larger = Buffer.allocUnsafe(Math.max(needed, 2 * this.length()));
+    this.#buffer.copy(larger, 0, this.#from, this.#end);
+    this.#end -= this.#from;
+    this.#from = 0;
+    this.#buffer = larger;
+  }
 }

@@ -2,7 +2,7 @@
  * The two looks into an https tunnel before its bytes may flow. Both only find out, within a deadline and a cap: what
  * follows from it, and closing sockets, is `connect`'s.
  */
-import type { Deadlines } from "../egress/deadlines.ts";
+import type { Deadline, Deadlines } from "../egress/deadlines.ts";
 import type { Upstream } from "../egress/inflow.ts";
 import type { Limits } from "../config/settings.ts";
 import type { FinalHello, FinalServerHello } from "../policy/decide-hello.ts";
@@ -11,7 +11,7 @@ import { type SniResult, sniResults } from "../record/metrics-labels.ts";
 import { parseClientHello } from "../wire/client-hello.ts";
 import { type RecordWalk, holdsHandshake } from "../wire/handshake.ts";
 import { parseServerHello } from "../wire/server-hello.ts";
-import { type Guard, type ReadAhead, readUpstreamAhead } from "./read-ahead.ts";
+import { type Ahead, type FedAhead, type Guard, feedAhead } from "./read-ahead.ts";
 
 /** What a client says first. `nothing`: it left without a word, as a port check does. */
 export type ClientFinding = FinalHello | { readonly kind: "nothing" };
@@ -36,55 +36,38 @@ const serverHelloBytes = 20 * 1024;
 /** Peeks at the client's first bytes, and takes none: `done` is told once, never before this has returned. */
 export function peekClientHello(
   deadlines: Deadlines,
-  client: ReadAhead,
+  client: Ahead,
   limits: Limits,
   done: (finding: ClientFinding) => void,
 ): Look {
-  let walk: RecordWalk | undefined;
-  const { settle, cancel } = withDeadline<ClientFinding>(deadlines, client, limits.helloTimeoutMs, done);
-  client.watch(() => {
-    const reading = parseClientHello(client.held(), limits.helloBytes, walk);
-    if (reading.kind === "hello" && holdsHandshake(client.held().subarray(reading.length))) {
-      return settle({ kind: "malformed", detail: "a second handshake record" });
-    }
-    if (reading.kind !== "incomplete") return settle(reading);
-    walk = reading.walk;
-    if (!client.ended()) return;
-    settle(client.held().length === 0 ? { kind: "nothing" } : { kind: "malformed", detail: "truncated" });
-  });
-  return { cancel };
+  const peek = new ClientPeek(deadlines, client, limits, done);
+  client.watch(() => peek.look());
+  return peek;
 }
 
 /**
  * Vets the server's answer. Of its bytes only whole plaintext alerts are for `pass`: a server that does not want to
- * shake hands says so in one. `done` is told once, never before this has returned.
+ * shake hands says so in one. `done` is told once, never before this has returned; by then the inflow may still be read,
+ * and wants to be given to somebody at once.
  */
 export function vetServerHello(
   deadlines: Deadlines,
-  upstream: Upstream,
+  { socket, inflow }: Upstream,
   limits: Limits,
   guard: Guard,
   pass: (alerts: Buffer) => void,
   done: (finding: ServerFinding) => void,
-): Look {
-  const server = readUpstreamAhead(upstream, serverHelloBytes, guard);
-  let passed = 0;
-  const { settle, cancel } = withDeadline<ServerFinding["said"]>(deadlines, server, limits.helloTimeoutMs, (said) => {
-    server.stop();
-    done({ said, held: server.held() });
+): Look & { readonly onEnd: () => void } {
+  const server = feedAhead(none, socket.readableEnded, guard);
+  const vet = new ServerVet(deadlines, server, limits, pass, done);
+  inflow.give((chunk) => {
+    if (server.held().length + chunk.length >= serverHelloBytes) inflow.pause();
+    server.feed(chunk, true);
+    return "used";
   });
-  server.watch(() => {
-    const reading = parseServerHello(server.held(), serverHelloBytes - passed);
-    if (reading.kind !== "incomplete") return settle(reading);
-    if (reading.pass > 0) {
-      passed += reading.pass;
-      pass(server.take(reading.pass));
-    }
-    if (!server.ended()) return;
-    const brokeOff = server.held().length > 0;
-    settle(brokeOff ? { kind: "malformed", detail: "truncated" } : { kind: "ended", alerted: passed > 0 });
-  });
-  return { cancel };
+  server.watch(() => vet.look());
+  inflow.resume();
+  return vet;
 }
 
 /** The label of `sni_inspections_total`: what was found, whether or not report mode let it pass. */
@@ -96,23 +79,82 @@ export function inspectionResult(verdict: Verdict, hello: FinalHello): SniResult
   return hello.ech ? "ok_ech" : "ok";
 }
 
-function withDeadline<Finding>(
-  deadlines: Deadlines,
-  peer: ReadAhead,
-  timeoutMs: number,
-  done: (finding: Finding | { readonly kind: "timeout" }) => void,
-): { readonly settle: (finding: Finding) => void; readonly cancel: () => void } {
-  const deadline = deadlines.after(timeoutMs, () => {
-    peer.unwatch();
-    done({ kind: "timeout" });
-  });
-  const cancel = (): void => {
-    deadline.cancel();
-    peer.unwatch();
-  };
-  const settle = (finding: Finding): void => {
-    cancel();
-    done(finding);
-  };
-  return { settle, cancel };
+/** One look at a peer, with a deadline. */
+class Peek<Finding> implements Look {
+  protected readonly peer: Ahead;
+  readonly #deadline: Deadline;
+  readonly #done: (finding: Finding) => void;
+
+  constructor(deadlines: Deadlines, peer: Ahead, timeoutMs: number, late: Finding, done: (finding: Finding) => void) {
+    this.peer = peer;
+    this.#done = done;
+    this.#deadline = deadlines.after(timeoutMs, () => this.settle(late));
+  }
+
+  cancel(): void {
+    this.#deadline.cancel();
+    this.peer.unwatch();
+  }
+
+  protected settle(finding: Finding): void {
+    this.cancel();
+    this.#done(finding);
+  }
 }
+
+class ClientPeek extends Peek<ClientFinding> {
+  readonly #maxBytes: number;
+  #walk: RecordWalk | undefined;
+
+  constructor(deadlines: Deadlines, client: Ahead, limits: Limits, done: (finding: ClientFinding) => void) {
+    super(deadlines, client, limits.helloTimeoutMs, { kind: "timeout" }, done);
+    this.#maxBytes = limits.helloBytes;
+  }
+
+  look(): void {
+    const held = this.peer.held();
+    const reading = parseClientHello(held, this.#maxBytes, this.#walk);
+    if (reading.kind === "hello" && holdsHandshake(held.subarray(reading.length)))
+      return this.settle({ kind: "malformed", detail: "a second handshake record" });
+    if (reading.kind !== "incomplete") return this.settle(reading);
+    this.#walk = reading.walk;
+    if (!this.peer.ended()) return;
+    this.settle(held.length === 0 ? { kind: "nothing" } : { kind: "malformed", detail: "truncated" });
+  }
+}
+
+class ServerVet extends Peek<ServerFinding["said"]> {
+  readonly #server: FedAhead;
+  readonly #pass: (alerts: Buffer) => void;
+  #passed = 0;
+
+  constructor(
+    deadlines: Deadlines,
+    server: FedAhead,
+    limits: Limits,
+    pass: (alerts: Buffer) => void,
+    done: (finding: ServerFinding) => void,
+  ) {
+    super(deadlines, server, limits.helloTimeoutMs, { kind: "timeout" }, (said) => done({ said, held: server.held() }));
+    this.#server = server;
+    this.#pass = pass;
+  }
+
+  onEnd(): void {
+    this.#server.end();
+  }
+
+  look(): void {
+    const reading = parseServerHello(this.peer.held(), serverHelloBytes - this.#passed);
+    if (reading.kind !== "incomplete") return this.settle(reading);
+    if (reading.pass > 0) {
+      this.#passed += reading.pass;
+      this.#pass(this.peer.take(reading.pass));
+    }
+    if (!this.peer.ended()) return;
+    const brokeOff = this.peer.held().length > 0;
+    this.settle(brokeOff ? { kind: "malformed", detail: "truncated" } : { kind: "ended", alerted: this.#passed > 0 });
+  }
+}
+
+const none = Buffer.alloc(0);

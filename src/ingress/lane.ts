@@ -10,8 +10,10 @@
  * more of it than one head may be long. It owns the socket until a tunnel or `endAndLinger` does, and its deadline:
  * `head_timeout` for a head, `keepalive_timeout` between two, `body_idle_timeout` for a client that does not read.
  */
+import type { Socket } from "node:net";
 import type { Deadline } from "../egress/deadlines.ts";
 import type { Pool } from "../egress/pool.ts";
+import { type SocketOwner, disown, own } from "../egress/socket-owner.ts";
 import { hasField } from "../wire/fields.ts";
 import { parseRequestHead } from "../wire/parse-request-head.ts";
 import type { Malformation, Refusal } from "../wire/refusal.ts";
@@ -46,233 +48,260 @@ export type Lane = {
 /** Until the credentials of a request have been compared; then something is wrong with us. */
 const maxComparisonMs = 30_000;
 
-/** Serves a connection. Its socket has a listener for errors. */
-export function serveConnection({ context, pool, nodeLane, track }: LaneServices, connection: Connection): Lane {
-  const { socket } = connection;
-  const { limits } = context.settings;
-  const held = createHeldBytes(Buffer.alloc(0));
-  let state: "heading" | "exchange" | "flushing" | "gone" = "heading";
-  let exchange: LaneExchange | undefined;
-  let scanned = 0;
+/** Serves a connection. Its socket heeds errors. */
+export function serveConnection(services: LaneServices, connection: Connection): Lane {
+  const lane = new ConnectionLane(services, connection);
+  lane.start();
+  return lane;
+}
+
+/** One object for each connection: thousands a second come for one CONNECT. */
+class ConnectionLane implements Lane, Turn, SocketOwner {
+  readonly #services: LaneServices;
+  readonly #connection: Connection;
+  readonly #socket: Socket;
+  readonly #held = createHeldBytes(none);
+  #deadline: Deadline | undefined;
+  #state: "heading" | "exchange" | "flushing" | "gone" = "heading";
+  #exchange: LaneExchange | undefined;
+  #scanned = 0;
   /** A head has begun, or nothing has come yet on this connection. */
-  let headBegun = true;
-  let deadline: Deadline | undefined;
-  let expired = (): void => {};
+  #headBegun = true;
+  #expired = ignore;
 
-  socket.on("data", onData);
-  socket.on("end", onEnd);
-  socket.on("drain", onDrain);
-  socket.on("close", onClose);
-  wait(limits.headTimeoutMs, onHeadLate);
-
-  const turn: Turn = {
-    wait,
-    next,
-    endLast: () => {
-      if (socket.writableLength === 0) return linger();
-      // It has as long for the rest of the answer as for any other part of it.
-      state = "flushing";
-      wait(limits.bodyIdleTimeoutMs, () => socket.destroy());
-      socket.end(() => {
-        if (state === "flushing") linger();
-      });
-    },
-    refuse: (refusal, request) => {
-      leave();
-      refuseSocket(context, socket, refusal, request, () => {});
-    },
-    pauseReading: () => void socket.pause(),
-    resumeReading: () => void socket.resume(),
-  };
-  return {
-    endIfIdle: () => {
-      if (state === "heading" && !headBegun) turn.endLast();
-    },
-  };
-
-  function onData(chunk: Buffer): void {
-    guard(() => {
-      if (state === "exchange" && exchange?.onBody !== undefined) {
-        const used = exchange.onBody(chunk);
-        if (used < chunk.length) hold(chunk.subarray(used));
-        return;
-      }
-      hold(chunk);
-      if (state === "heading") readHeads();
-    });
+  constructor(services: LaneServices, connection: Connection) {
+    this.#services = services;
+    this.#connection = connection;
+    this.#socket = connection.socket;
   }
 
-  function hold(chunk: Buffer): void {
-    held.hold(chunk, false);
-    if (state !== "heading" && held.length() >= limits.headBytes) socket.pause();
+  start(): void {
+    this.wait(this.#services.context.settings.limits.headTimeoutMs, () => this.#onHeadLate());
+    own(this.#socket, this);
   }
 
-  function readHeads(): void {
-    while (state === "heading" && held.length() > 0) {
-      const parsed = parseRequestHead(held.view(), scanned, limits.headBytes);
-      if (parsed.kind === "malformed") return refuseHead(parsed.problem, parsed.detail);
-      if (parsed.kind === "incomplete") {
-        scanned = parsed.scanned;
-        if (!headBegun) wait(limits.headTimeoutMs, onHeadLate);
-        headBegun = true;
-        return;
-      }
-      held.take(parsed.length);
-      scanned = 0;
-      headBegun = false;
-      begin(parsed.head, readHead(parsed.head, limits.fields));
-    }
+  endIfIdle(): void {
+    if (this.#state === "heading" && !this.#headBegun) this.endLast();
   }
 
-  function begin(head: RequestHead, reading: HeadReading): void {
-    state = "exchange";
-    const { authenticate } = connection;
-    if (authenticate === undefined) return handle(head, reading);
-    connection.credentials = undefined;
-    const credentials = authenticate(head.rawFields, connection.address);
-    if (!(credentials instanceof Promise)) {
-      connection.credentials = credentials;
-      return handle(head, reading);
-    }
-    // The queue of those who wait for it is bounded, and so is this.
-    wait(maxComparisonMs, () => socket.destroy());
-    void credentials.then((found) =>
-      guard(() => {
-        if (state !== "exchange" || socket.destroyed) return;
-        connection.credentials = found;
-        handle(head, reading);
-      }),
-    );
-  }
-
-  function handle(head: RequestHead, reading: HeadReading): void {
-    // The head is no longer waited for, and what the exchange waits for it says itself.
-    expired = () => {};
-    const { method, httpVersion } = head;
-    const isGet = method === "GET" && httpVersion === "1.1";
-    if (method === "CONNECT") {
-      leaveForGood();
-      const entry = { kind: "head", request: head, reading, early: held.view() } as const;
-      track((closed) => handleConnect(context, connection, entry, closed));
-    } else if (isGet && reading.kind === "head" && reading.upgrade === "websocket") {
-      leaveForGood();
-      track((closed) => handleWebSocket(context, connection, head, reading, held.view(), closed));
-    } else if (isFetch(head, reading)) {
-      const fetch = handleFetch(context, pool, connection, turn, head, reading);
-      exchange = fetch;
-      fetch.start();
-    } else {
-      const forwarding = nodeLane.begin(connection, turn, head, reading);
-      exchange = forwarding;
-      if (held.length() > 0) held.take(forwarding.onBody(held.view()));
-    }
+  wait(ms: number, expired: () => void): void {
+    this.#expired = expired;
+    if (this.#deadline === undefined)
+      this.#deadline = this.#services.context.deadlines.after(ms, () => this.#onDeadline());
+    else this.#deadline.move(ms);
   }
 
   /** The exchange is over, and the connection may serve another. */
-  function next(): void {
-    exchange = undefined;
-    if (connection.isLast) return turn.endLast();
-    if (socket.writableNeedDrain) {
-      state = "flushing";
-      wait(limits.bodyIdleTimeoutMs, () => socket.destroy());
-      return;
-    }
-    state = "heading";
-    if (held.length() === 0) {
-      if (context.isDraining()) return turn.endLast();
-      wait(limits.keepaliveTimeoutMs, () => turn.endLast());
+  next(): void {
+    const { context } = this.#services;
+    const { limits } = context.settings;
+    this.#exchange = undefined;
+    if (this.#connection.isLast) return this.endLast();
+    if (this.#socket.writableNeedDrain) return this.#flush();
+    this.#state = "heading";
+    if (this.#held.length() === 0) {
+      if (context.isDraining()) return this.endLast();
+      this.wait(limits.keepaliveTimeoutMs, () => this.endLast());
     } else {
-      headBegun = true;
-      wait(limits.headTimeoutMs, onHeadLate);
+      this.#headBegun = true;
+      this.wait(limits.headTimeoutMs, () => this.#onHeadLate());
     }
-    readHeads();
-    if (state === "heading") socket.resume();
+    this.#readHeads();
+    if (this.#state === "heading") this.#socket.resume();
   }
 
-  function linger(): void {
-    leave();
-    endAndLinger(socket, undefined, () => {});
+  endLast(): void {
+    if (this.#socket.writableLength === 0) return this.#linger();
+    // It has as long for the rest of the answer as for any other part of it.
+    this.#flush();
+    this.#socket.end(() => {
+      if (this.#state === "flushing") this.#linger();
+    });
   }
 
-  function onDrain(): void {
-    guard(() => {
-      if (state === "flushing" && !socket.writableEnded) next();
-      else exchange?.onDrain();
+  refuse(refusal: Refusal, request: RequestHead | undefined): void {
+    this.#leave();
+    refuseSocket(this.#services.context, this.#socket, refusal, request, () => {});
+  }
+
+  pauseReading(): void {
+    this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#socket.resume();
+  }
+
+  onData(_socket: Socket, chunk: Buffer): void {
+    this.#guard(() => this.#take(chunk));
+  }
+
+  onDrain(): void {
+    this.#guard(() => {
+      if (this.#state === "flushing" && !this.#socket.writableEnded) this.next();
+      else this.#exchange?.onDrain();
     });
   }
 
   /** A client that ends its side is not waited for, nor served; what it was answered it may still read. */
-  function onEnd(): void {
-    guard(() => {
-      if (exchange !== undefined && !socket.writableEnded) return exchange.onGone();
-      state = "flushing";
-      wait(limits.bodyIdleTimeoutMs, () => socket.destroy());
-      socket.destroySoon();
+  onEnd(): void {
+    this.#guard(() => {
+      if (this.#exchange !== undefined && !this.#socket.writableEnded) return this.#exchange.onGone();
+      this.#flush();
+      this.#socket.destroySoon();
     });
   }
 
-  /** To a tunnel, which outlives us by hours: nothing of the lane stays behind. */
-  function leaveForGood(): void {
-    leave();
-    socket.removeListener("close", onClose);
+  onError(): void {}
+
+  onClose(): void {
+    this.#leave();
+    const left = this.#exchange;
+    this.#exchange = undefined;
+    this.#guard(() => left?.onGone());
   }
 
-  function onClose(): void {
-    leave();
-    const left = exchange;
-    exchange = undefined;
-    guard(() => left?.onGone());
+  #take(chunk: Buffer): void {
+    if (this.#state === "exchange" && this.#exchange?.onBody !== undefined) {
+      const used = this.#exchange.onBody(chunk);
+      if (used < chunk.length) this.#hold(chunk.subarray(used));
+      return;
+    }
+    this.#hold(chunk);
+    if (this.#state === "heading") this.#readHeads();
+  }
+
+  #hold(chunk: Buffer): void {
+    this.#held.hold(chunk, false);
+    if (this.#state !== "heading" && this.#held.length() >= this.#services.context.settings.limits.headBytes)
+      this.#socket.pause();
+  }
+
+  #readHeads(): void {
+    const { limits } = this.#services.context.settings;
+    while (this.#state === "heading" && this.#held.length() > 0) {
+      const parsed = parseRequestHead(this.#held.view(), this.#scanned, limits.headBytes);
+      if (parsed.kind === "malformed") return this.#refuseHead(parsed.problem, parsed.detail);
+      if (parsed.kind === "incomplete") {
+        this.#scanned = parsed.scanned;
+        if (!this.#headBegun) this.wait(limits.headTimeoutMs, () => this.#onHeadLate());
+        this.#headBegun = true;
+        return;
+      }
+      this.#held.take(parsed.length);
+      this.#scanned = 0;
+      this.#headBegun = false;
+      this.#begin(parsed.head, readHead(parsed.head, limits.fields));
+    }
+  }
+
+  #begin(head: RequestHead, reading: HeadReading): void {
+    this.#state = "exchange";
+    const connection = this.#connection;
+    const { authenticate } = connection;
+    if (authenticate === undefined) return this.#handle(head, reading);
+    connection.credentials = undefined;
+    const credentials = authenticate(head.rawFields, connection.address);
+    if (!(credentials instanceof Promise)) {
+      connection.credentials = credentials;
+      return this.#handle(head, reading);
+    }
+    // The queue of those who wait for it is bounded, and so is this.
+    this.wait(maxComparisonMs, () => this.#socket.destroy());
+    void credentials.then((found) =>
+      this.#guard(() => {
+        if (this.#state !== "exchange" || this.#socket.destroyed) return;
+        connection.credentials = found;
+        this.#handle(head, reading);
+      }),
+    );
+  }
+
+  #handle(head: RequestHead, reading: HeadReading): void {
+    const { context, pool, nodeLane, track } = this.#services;
+    const connection = this.#connection;
+    // The head is no longer waited for, and what the exchange waits for it says itself.
+    this.#expired = ignore;
+    const { method, httpVersion } = head;
+    const isGet = method === "GET" && httpVersion === "1.1";
+    if (method === "CONNECT") {
+      // The tunnel owns the socket next, and nothing of the lane stays behind.
+      this.#rest();
+      const entry = { kind: "head", request: head, reading, early: this.#held.view() } as const;
+      track((closed) => handleConnect(context, connection, entry, closed));
+    } else if (isGet && reading.kind === "head" && reading.upgrade === "websocket") {
+      this.#leave();
+      track((closed) => handleWebSocket(context, connection, head, reading, this.#held.view(), closed));
+    } else if (isFetch(head, reading)) {
+      const fetch = handleFetch(context, pool, connection, this, head, reading);
+      this.#exchange = fetch;
+      fetch.start();
+    } else {
+      const forwarding = nodeLane.begin(connection, this, head, reading);
+      this.#exchange = forwarding;
+      if (this.#held.length() > 0) this.#held.take(forwarding.onBody(this.#held.view()));
+    }
+  }
+
+  /** What was written is waited for, as long as for any part of an answer. */
+  #flush(): void {
+    this.#state = "flushing";
+    this.wait(this.#services.context.settings.limits.bodyIdleTimeoutMs, () => this.#socket.destroy());
+  }
+
+  #linger(): void {
+    this.#leave();
+    endAndLinger(this.#socket, undefined, ignore);
   }
 
   /** The socket is somebody else's from now on, or nobody's. */
-  function leave(): void {
-    state = "gone";
-    rest();
-    closeBound(connection);
-    socket.removeListener("data", onData);
-    socket.removeListener("end", onEnd);
-    socket.removeListener("drain", onDrain);
+  #leave(): void {
+    this.#rest();
+    disown(this.#socket);
   }
 
-  function wait(ms: number, onExpired: () => void): void {
-    expired = onExpired;
-    if (deadline !== undefined) return deadline.move(ms);
-    deadline = context.deadlines.after(ms, () => {
-      deadline = undefined;
-      guard(expired);
-    });
+  #rest(): void {
+    this.#state = "gone";
+    this.#deadline?.cancel();
+    this.#deadline = undefined;
+    closeBound(this.#connection);
   }
 
-  function rest(): void {
-    deadline?.cancel();
-    deadline = undefined;
+  #onDeadline(): void {
+    this.#deadline = undefined;
+    this.#guard(this.#expired);
   }
 
-  function onHeadLate(): void {
-    refuseHead("head_timeout", "the request head did not arrive in time");
+  #onHeadLate(): void {
+    this.#refuseHead("head_timeout", "the request head did not arrive in time");
   }
 
-  function refuseHead(how: Malformation, detail: string): void {
-    const refused = openExchange(context, connection, "http", "");
+  #refuseHead(how: Malformation, detail: string): void {
+    const { context } = this.#services;
+    const refused = openExchange(context, this.#connection, "http", "");
     refused.note(denyOutright("bad_request"));
     const refusal: Refusal = refusalOfMalformed(how, detail, refused.event);
     refused.event.status = refusal.status;
     if (how === "head_timeout") context.metrics.limitRejected("head_timeout");
     if (how === "head_too_large") context.metrics.limitRejected("head");
-    turn.refuse(refusal, undefined);
+    this.refuse(refusal, undefined);
     refused.end(undefined, "proxy");
   }
 
   /** The one boundary for bugs: the connection dies, the process lives. */
-  function guard(run: () => void): void {
+  #guard(run: () => void): void {
     try {
       run();
     } catch (error) {
-      context.log.problem({ message: "an exchange failed", error });
-      socket.destroy();
+      this.#services.context.log.problem({ message: "an exchange failed", error });
+      this.#socket.destroy();
     }
   }
 }
+
+const none = Buffer.alloc(0);
+
+function ignore(): void {}
 
 /** GET and HEAD without a body, in HTTP/1.1; and whatever is refused by its head alone. */
 function isFetch({ method, httpVersion, rawFields }: RequestHead, reading: HeadReading): boolean {

@@ -10,6 +10,7 @@ import { type Server, type Socket, createServer } from "node:net";
 import type { ListenerSettings } from "../config/settings.ts";
 import { type Chain, type Link, createChain } from "../egress/chain.ts";
 import type { Pool } from "../egress/pool.ts";
+import { heedErrors } from "../egress/socket-owner.ts";
 import { type Address, cidrContains, parseAddress } from "../names/address.ts";
 import type { ClosedBy } from "../record/event.ts";
 import { alertBytes, alertOfReason } from "../wire/tls-alert.ts";
@@ -58,7 +59,13 @@ export type ListenerServices = {
   readonly comparePassword: ComparePassword;
 };
 
-type Client = { readonly socket: Socket; lane: Lane | undefined };
+type Client = {
+  readonly socket: Socket;
+  lane: Lane | undefined;
+  /** Where it is counted, and under which name. */
+  countedIn: ConnectionCounts | undefined;
+  countedAs: string;
+};
 
 /** Creates a listener of kind `proxy`, `sni` or `http`. */
 export function createListener(
@@ -93,17 +100,18 @@ export function createListener(
   server.on("connection", onConnection);
 
   function onConnection(socket: Socket): void {
-    socket.on("error", () => {});
+    heedErrors(socket);
     const peer = parseAddress(socket.remoteAddress?.split("%", 1)[0] ?? "");
     // Reset before it was accepted: what it asks for would be judged for nobody, and nobody gets the answer.
     if (peer === undefined) {
       socket.destroy();
       return;
     }
-    const client: Client = { socket, lane: undefined };
+    const client: Client = { socket, lane: undefined, countedIn: undefined, countedAs: "" };
     const link = clients.add(client);
-    socket.once("close", () => {
+    socket.on("close", () => {
       clients.remove(link);
+      countOut(client);
       if (clients.size() === 0) allClosed?.();
     });
     guard(socket, () => {
@@ -123,14 +131,10 @@ export function createListener(
       socket.resetAndDestroy();
       return;
     }
-    let isCounted = true;
-    const leave = (): void => {
-      if (isCounted) counts.leave(balancer.text);
-      isCounted = false;
-    };
-    socket.once("close", leave);
+    client.countedIn = counts;
+    client.countedAs = balancer.text;
     const onFinding = (finding: ProxyHeaderFinding): void => {
-      leave();
+      countOut(client);
       if (finding.kind === "header") admit(client, finding.source ?? balancer);
       else if (finding.kind === "nothing") socket.destroy();
       else refuseStranger(socket, balancer, `sent no valid PROXY header (${finding.detail}) to`);
@@ -147,10 +151,9 @@ export function createListener(
     const inClear = createConnection(arrivalOf({ socket, subject: undefined }, address));
     const refusedBy = counts.enter(text, perClientLimit(inClear));
     const isTold = refusedBy !== undefined && refused.enter(text, maxRefusedOfClient) === undefined;
-    socket.once("close", () => {
-      if (refusedBy === undefined) counts.leave(text);
-      else if (isTold) refused.leave(text);
-    });
+    client.countedAs = text;
+    if (refusedBy === undefined) client.countedIn = counts;
+    else if (isTold) client.countedIn = refused;
     if (refusedBy !== undefined) context.metrics.limitRejected(refusedBy);
     if (refusedBy !== undefined && !isTold) {
       socket.resetAndDestroy();
@@ -250,6 +253,11 @@ export function createListener(
       clients.each(({ socket }) => socket.destroy());
     },
   };
+}
+
+function countOut(client: Client): void {
+  client.countedIn?.leave(client.countedAs);
+  client.countedIn = undefined;
 }
 
 function listenOn(server: Server, host: string, port: number): Promise<number> {

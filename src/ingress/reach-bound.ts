@@ -22,8 +22,9 @@ export function keyOf({ target, passage }: Admitted, policy: Ruleset): PoolKey {
 }
 
 /** Notes that an exchange goes on over a connection that was there. */
-export function noteReuse({ event, conclude }: OpenExchange, { destination }: Origin): void {
-  conclude();
+export function noteReuse(exchange: OpenExchange, { destination }: Origin): void {
+  const { event } = exchange;
+  exchange.conclude();
   event.upstream = destination.address;
   event.upstreamPort = destination.port;
 }

@@ -39,7 +39,8 @@ export const plainWay: Way<Plain> = {
 /**
  * Resolves, admits and dials. An address comes from the parent proxy of a `passage`, from `connect_to`, from the target
  * itself where that is an address, or from the resolver (interface.md, "Where an address comes from"). With a passage
- * the target's address is the parent's business. `done` is called once, and not after `cancel`.
+ * the target's address is the parent's business. `done` is called once, never before this has returned, and not after
+ * `cancel`.
  */
 export function reach<Opened extends { readonly socket: Socket }>(
   context: IngressContext,
@@ -49,91 +50,152 @@ export function reach<Opened extends { readonly socket: Socket }>(
   done: (reached: Reached<Opened>) => void,
   passage?: Passage,
 ): { readonly cancel: () => void } {
-  let cancelled = false;
-  let cancelDial = (): void => {};
-  const peer = passage === undefined ? "target" : "parent proxy";
-  const named = passage === undefined ? "the name" : "the parent proxy's name";
+  const reaching = new Reaching(context, permit, target, way, done, passage);
+  queueMicrotask(() => reaching.start());
+  return { cancel: () => reaching.cancel() };
+}
 
-  const open = (admission: Admission): void => {
-    for (const blocked of admission.blocked) context.metrics.blockedAddress(blocked.class);
-    if (isLoop(admission)) return finish(failed("proxy_loop_detected", `the ${peer} is this proxy itself`));
-    if (admission.admitted.length === 0) return finish({ kind: "denied" });
+/** The same, except that `done` may be called before this has returned, though never with a connection. */
+export function reachAtOnce<Opened extends { readonly socket: Socket }>(
+  context: IngressContext,
+  permit: Permit,
+  target: Authority,
+  way: Way<Opened>,
+  done: (reached: Reached<Opened>) => void,
+  passage: Passage | undefined,
+): { readonly cancel: () => void } {
+  const reaching = new Reaching(context, permit, target, way, done, passage);
+  reaching.start();
+  return reaching;
+}
+
+class Reaching<Opened extends { readonly socket: Socket }> {
+  readonly #context: IngressContext;
+  readonly #permit: Permit;
+  readonly #target: Authority;
+  readonly #way: Way<Opened>;
+  readonly #done: (reached: Reached<Opened>) => void;
+  readonly #passage: Passage | undefined;
+  #dial: { readonly cancel: () => void } | undefined;
+  #isCancelled = false;
+
+  constructor(
+    context: IngressContext,
+    permit: Permit,
+    target: Authority,
+    way: Way<Opened>,
+    done: (reached: Reached<Opened>) => void,
+    passage: Passage | undefined,
+  ) {
+    this.#context = context;
+    this.#permit = permit;
+    this.#target = target;
+    this.#way = way;
+    this.#done = done;
+    this.#passage = passage;
+  }
+
+  cancel(): void {
+    this.#isCancelled = true;
+    this.#dial?.cancel();
+  }
+
+  start(): void {
+    if (!this.#isCancelled) this.#guard(() => this.#findAddress());
+  }
+
+  #findAddress(): void {
+    const { findOwnListener, metrics, settings, resolver } = this.#context;
+    const target = this.#target;
+    const { host, port } = this.#passage?.parent ?? target;
+    if (this.#passage !== undefined) {
+      // A parent on this machine would dial it for us.
+      const own = target.host.kind === "address" && findOwnListener(target.host.address, target.port);
+      if (own) {
+        metrics.blockedAddress("own_listener");
+        return this.#fail("proxy_loop_detected", "the target is this proxy itself");
+      }
+      if (host.kind === "address") return this.#open(admitRouted(this.#permit, [host.address], port, findOwnListener));
+    } else {
+      const route = routeFor(settings.connectTo, target);
+      if (route !== undefined)
+        return this.#open(admitRouted(this.#permit, [route.address], route.toPort ?? port, findOwnListener));
+      if (host.kind === "address") return this.#open(admitLiteral(this.#permit, host.address, port, findOwnListener));
+    }
+    const cached = resolver.cached(host.name);
+    if (cached !== undefined) return this.#onResolution(cached);
+    void resolver.resolve(host.name).then((resolution) => this.#guard(() => this.#onResolution(resolution)));
+  }
+
+  #onResolution(resolution: Resolution): void {
+    if (this.#isCancelled) return;
+    const passage = this.#passage;
+    const named = passage === undefined ? "the name" : "the parent proxy's name";
+    const { findOwnListener } = this.#context;
+    if (resolution.kind === "dns_error")
+      this.#fail("dns_error", `${named} could not be resolved (${resolution.detail})`);
+    else if (resolution.kind === "dns_timeout") this.#fail("dns_timeout", `${named} was not resolved in time`);
+    else if (passage === undefined)
+      this.#open(admit(this.#permit, resolution.addresses, this.#target.port, findOwnListener));
+    else this.#open(admitRouted(this.#permit, resolution.addresses, passage.parent.port, findOwnListener));
+  }
+
+  #open(admission: Admission): void {
+    const { metrics, settings } = this.#context;
+    const way = this.#way;
+    const passage = this.#passage;
+    for (const blocked of admission.blocked) metrics.blockedAddress(blocked.class);
+    if (isLoop(admission)) {
+      const peer = passage === undefined ? "target" : "parent proxy";
+      return this.#fail("proxy_loop_detected", `the ${peer} is this proxy itself`);
+    }
+    if (admission.admitted.length === 0) return this.#finish({ kind: "denied" });
     if (way.reuse(admission.admitted)) return;
     if (passage !== undefined) {
-      cancelDial = openThroughParent(context, passage, target, admission.admitted, way, guard, finish).cancel;
+      const guard = (step: () => void, socket?: Socket): void => this.#guard(step, socket);
+      const finish = (reached: Reached<Opened>): void => this.#finish(reached);
+      this.#dial = openThroughParent(this.#context, passage, this.#target, admission.admitted, way, guard, finish);
       return;
     }
-    const { dialTimeoutMs } = context.settings.limits;
+    const { dialTimeoutMs } = settings.limits;
     const options = { timeoutMs: dialTimeoutMs, attemptDelayMs: connectionAttemptDelayMs, connect: way.connect };
-    const onDone = (result: DialResult<Opened>): void => {
+    this.#dial = dial(admission.admitted, options, (result) => {
       const socket = result.kind === "connected" ? result.opened.socket : undefined;
-      guard(() => onDialled(result), socket);
-    };
-    cancelDial = dial(admission.admitted, options, onDone).cancel;
-  };
-  const onDialled = (result: DialResult<Opened>): void => {
-    context.metrics.dial(result.kind === "connected" ? "ok" : result.outcome, result.dialMs / 1000);
-    if (result.kind === "connected") return finish(result);
-    if (result.outcome === "connection_timeout") context.metrics.limitRejected("dial_timeout");
-    finish(failed(result.outcome, dialSentences[result.outcome]));
-  };
-  const onResolution = (resolution: Resolution): void => {
-    if (cancelled) return;
-    if (resolution.kind === "dns_error")
-      finish(failed("dns_error", `${named} could not be resolved (${resolution.detail})`));
-    else if (resolution.kind === "dns_timeout") finish(failed("dns_timeout", `${named} was not resolved in time`));
-    else if (passage === undefined) open(admit(permit, resolution.addresses, target.port, context.findOwnListener));
-    else open(admitRouted(permit, resolution.addresses, passage.parent.port, context.findOwnListener));
-  };
-  const finish = (reached: Reached<Opened>): void => {
-    if (cancelled) {
+      this.#guard(() => this.#onDialled(result), socket);
+    });
+  }
+
+  #onDialled(result: DialResult<Opened>): void {
+    const { metrics } = this.#context;
+    metrics.dial(result.kind === "connected" ? "ok" : result.outcome, result.dialMs / 1000);
+    if (result.kind === "connected") return this.#finish(result);
+    if (result.outcome === "connection_timeout") metrics.limitRejected("dial_timeout");
+    this.#fail(result.outcome, dialSentences[result.outcome]);
+  }
+
+  #fail(failure: Failure, detail: string): void {
+    this.#finish({ kind: "failed", failure, detail });
+  }
+
+  #finish(reached: Reached<Opened>): void {
+    if (this.#isCancelled) {
       if (reached.kind === "connected") reached.opened.socket.destroy();
       return;
     }
-    if (reached.kind === "connected") context.ownDials?.add(reached.opened.socket);
-    done(reached);
-  };
-  const start = (): void => {
-    const { host, port } = passage?.parent ?? target;
-    if (passage !== undefined) {
-      // A parent on this machine would dial it for us.
-      const own = target.host.kind === "address" && context.findOwnListener(target.host.address, target.port);
-      if (own) {
-        context.metrics.blockedAddress("own_listener");
-        return finish(failed("proxy_loop_detected", "the target is this proxy itself"));
-      }
-      if (host.kind === "address") return open(admitRouted(permit, [host.address], port, context.findOwnListener));
-    } else {
-      const route = routeFor(context.settings.connectTo, target);
-      if (route !== undefined)
-        return open(admitRouted(permit, [route.address], route.toPort ?? port, context.findOwnListener));
-      if (host.kind === "address") return open(admitLiteral(permit, host.address, port, context.findOwnListener));
-    }
-    const cached = context.resolver.cached(host.name);
-    if (cached !== undefined) return onResolution(cached);
-    void context.resolver.resolve(host.name).then((resolution) => guard(() => onResolution(resolution)));
-  };
+    if (reached.kind === "connected") this.#context.ownDials?.add(reached.opened.socket);
+    this.#done(reached);
+  }
+
   /** What is called back here has no caller who could answer for a bug. `socket` would have nobody left who owns it. */
-  const guard = (step: () => void, socket?: Socket): void => {
+  #guard(step: () => void, socket?: Socket): void {
     try {
       step();
     } catch (error) {
-      context.log.problem({ message: "an origin could not be reached", error });
+      this.#context.log.problem({ message: "an origin could not be reached", error });
       socket?.destroy();
-      finish(failed("proxy_internal_error", "this is a fault of the proxy"));
+      this.#fail("proxy_internal_error", "this is a fault of the proxy");
     }
-  };
-
-  // Never before `reach` has returned: the caller holds the handle when it is called back.
-  queueMicrotask(() => {
-    if (!cancelled) guard(start);
-  });
-  return {
-    cancel: () => {
-      cancelled = true;
-      cancelDial();
-    },
-  };
+  }
 }
 
 const dialSentences: Readonly<Record<DialFailure, string>> = {
@@ -144,10 +206,6 @@ const dialSentences: Readonly<Record<DialFailure, string>> = {
   destination_ip_unroutable: "no route leads to the origin",
   proxy_internal_error: "the connection to the origin failed",
 };
-
-function failed(failure: Failure, detail: string): Extract<Reached, { readonly kind: "failed" }> {
-  return { kind: "failed", failure, detail };
-}
 
 /** The first entry that names the target. */
 export function routeFor(connectTo: readonly ConnectTo[], target: Authority): ConnectTo | undefined {

@@ -1,18 +1,24 @@
 /** Reads a socket ahead of whoever is to have its bytes: they are held, up to a cap, until they have been judged. */
 import type { Socket } from "node:net";
-import type { Upstream } from "../egress/inflow.ts";
-import { createHeldBytes } from "./held-bytes.ts";
+import { type HeldBytes, createHeldBytes } from "./held-bytes.ts";
 
-export type ReadAhead = {
+/** What a peer has sent ahead, whoever reads it. */
+export type Ahead = {
   /** What has come and nobody has taken, in one piece. */
   readonly held: () => Buffer;
   /** True once the peer has said that no more will come. */
   readonly ended: () => boolean;
   /** Hands out the first `length` held bytes; they are held no longer. */
   readonly take: (length: number) => Buffer;
-  /** Calls `look` soon, then after every chunk and at the end. One watcher at a time; `unwatch` ends it. */
+  /**
+   * Calls `look` after every chunk and at the end; and soon, where there is something to look at by now. One watcher at
+   * a time; `unwatch` ends it.
+   */
   readonly watch: (look: () => void) => void;
   readonly unwatch: () => void;
+};
+
+export type ReadAhead = Ahead & {
   /** Stops reading and leaves the socket paused, to its next owner. What is held stays to be taken. */
   readonly stop: () => void;
 };
@@ -25,78 +31,89 @@ export type Guard = (step: () => void) => void;
  * memory. Owns no socket: errors and closing are the caller's.
  */
 export function readAhead(socket: Socket, head: Buffer, capBytes: number, guard: Guard): ReadAhead {
-  const { ahead, hold, onEnd } = createReadAhead(socket, head, guard, () => {
-    socket.removeListener("data", onData);
-    socket.pause();
-  });
+  const fed = feedAhead(head, socket.readableEnded, guard);
   // Paused before anybody looks: who looks may hand the socket on, and the next owner reads.
   const onData = (chunk: Buffer): void => {
-    if (ahead.held().length + chunk.length >= capBytes) socket.pause();
-    hold(chunk, false);
+    if (fed.held().length + chunk.length >= capBytes) socket.pause();
+    fed.feed(chunk, false);
   };
+  const onEnd = (): void => fed.end();
   socket.on("data", onData);
   socket.on("end", onEnd);
   socket.resume();
-  return ahead;
-}
-
-/** Reads an upstream, of which nothing has been read. With `capBytes` held it is paused. */
-export function readUpstreamAhead({ socket, inflow }: Upstream, capBytes: number, guard: Guard): ReadAhead {
-  const { ahead, hold, onEnd } = createReadAhead(socket, Buffer.alloc(0), guard, () => socket.pause());
-  inflow.give((chunk) => {
-    if (ahead.held().length + chunk.length >= capBytes) socket.pause();
-    hold(chunk, true);
-    return "used";
-  });
-  socket.on("end", onEnd);
-  inflow.resume();
-  return ahead;
-}
-
-function createReadAhead(
-  socket: Socket,
-  head: Buffer,
-  guard: Guard,
-  stopReading: () => void,
-): {
-  readonly ahead: ReadAhead;
-  readonly hold: (chunk: Buffer, isLent: boolean) => void;
-  readonly onEnd: () => void;
-} {
-  const bytes = createHeldBytes(head);
-  let ended = socket.readableEnded;
-  let look: (() => void) | undefined;
-  const progress = (): void => {
-    if (look !== undefined) guard(look);
-  };
-  const onEnd = (): void => {
-    ended = true;
-    progress();
-  };
   return {
-    hold: (chunk, isLent) => {
-      bytes.hold(chunk, isLent);
-      progress();
-    },
-    onEnd,
-    ahead: {
-      held: bytes.view,
-      ended: () => ended,
-      take: bytes.take,
-      watch: (watcher) => {
-        look = watcher;
-        queueMicrotask(() => {
-          if (look === watcher) progress();
-        });
-      },
-      unwatch: () => {
-        look = undefined;
-      },
-      stop: () => {
-        look = undefined;
-        socket.removeListener("end", onEnd);
-        stopReading();
-      },
+    held: () => fed.held(),
+    ended: () => fed.ended(),
+    take: (length) => fed.take(length),
+    watch: (look) => fed.watch(look),
+    unwatch: () => fed.unwatch(),
+    stop: () => {
+      fed.unwatch();
+      socket.removeListener("end", onEnd);
+      socket.removeListener("data", onData);
+      socket.pause();
     },
   };
+}
+
+/** Bytes ahead for an owner of a socket, who feeds it what he is told. */
+export type FedAhead = Ahead & {
+  /** `isLent`: the chunk is overwritten after this call. */
+  readonly feed: (chunk: Buffer, isLent: boolean) => void;
+  readonly end: () => void;
+};
+
+export function feedAhead(head: Buffer, ended: boolean, guard: Guard): FedAhead {
+  return new Fed(head, ended, guard);
+}
+
+class Fed implements FedAhead {
+  readonly #bytes: HeldBytes;
+  readonly #guard: Guard;
+  #ended: boolean;
+  #look: (() => void) | undefined;
+
+  constructor(head: Buffer, ended: boolean, guard: Guard) {
+    this.#bytes = createHeldBytes(head);
+    this.#ended = ended;
+    this.#guard = guard;
+  }
+
+  held(): Buffer {
+    return this.#bytes.view();
+  }
+
+  ended(): boolean {
+    return this.#ended;
+  }
+
+  take(length: number): Buffer {
+    return this.#bytes.take(length);
+  }
+
+  feed(chunk: Buffer, isLent: boolean): void {
+    this.#bytes.hold(chunk, isLent);
+    this.#progress();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#progress();
+  }
+
+  watch(look: () => void): void {
+    this.#look = look;
+    if (this.#bytes.length() === 0 && !this.#ended) return;
+    queueMicrotask(() => {
+      if (this.#look === look) this.#progress();
+    });
+  }
+
+  unwatch(): void {
+    this.#look = undefined;
+  }
+
+  #progress(): void {
+    if (this.#look !== undefined) this.#guard(this.#look);
+  }
 }

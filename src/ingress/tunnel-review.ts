@@ -11,7 +11,8 @@ import type { Address } from "../names/address.ts";
 import { type RequestFacts, decideTarget } from "../policy/decide.ts";
 import { type FinalHello, type FinalServerHello, decideHello, decideServerHello } from "../policy/decide-hello.ts";
 import type { Permit } from "../policy/verdict.ts";
-import type { ClosedBy } from "../record/event.ts";
+import type { Ruleset } from "../policy/ruleset.ts";
+import type { ClosedBy, Exchange } from "../record/event.ts";
 import { type Connection, clientOf, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import type { OpenExchange } from "./exchange.ts";
@@ -26,14 +27,16 @@ export type Tunnel = {
 
 /** What a tunnel is judged by, as it becomes known. */
 export type TunnelFacts = {
-  asked?: RequestFacts;
+  asked: RequestFacts | undefined;
   /** Undefined where nobody looked. */
-  hello?: FinalHello;
-  answer?: FinalServerHello;
+  hello: FinalHello | undefined;
+  answer: FinalServerHello | undefined;
 };
 
 export type Review = {
   readonly known: TunnelFacts;
+  /** True where the policy that it began with is no longer in force, and the one that is would end it here and now. */
+  readonly isOver: () => boolean;
   /** It is open from now on: judged at once where the policy that it began with is no longer in force. */
   readonly open: (spliced: Splice) => void;
   readonly review: () => boolean;
@@ -69,34 +72,58 @@ export function createReview(
   { event, ruleset }: Pick<OpenExchange, "event" | "ruleset">,
   close: () => void,
 ): Review {
-  const known: TunnelFacts = {};
-  let spliced: Splice | undefined;
-  let draining: Deadline | undefined;
+  return new Standing(context, connection, event, ruleset, close);
+}
 
-  const review = (): boolean => {
+class Standing implements Review {
+  readonly known: TunnelFacts = { asked: undefined, hello: undefined, answer: undefined };
+  readonly #context: IngressContext;
+  readonly #connection: Connection;
+  readonly #event: Exchange;
+  readonly #ruleset: Ruleset;
+  readonly #close: () => void;
+  #spliced: Splice | undefined;
+  #draining: Deadline | undefined;
+
+  constructor(context: IngressContext, connection: Connection, event: Exchange, ruleset: Ruleset, close: () => void) {
+    this.#context = context;
+    this.#connection = connection;
+    this.#event = event;
+    this.#ruleset = ruleset;
+    this.#close = close;
+  }
+
+  isOver(): boolean {
+    const context = this.#context;
+    return context.ruleset() !== this.#ruleset && context.onRevoke() === "close" && !this.#isLetIn();
+  }
+
+  open(opened: Splice): void {
+    this.#spliced = opened;
+    if (this.#context.ruleset() !== this.#ruleset) this.review();
+  }
+
+  review(): boolean {
     // What has begun to end ends, whatever a later policy says; but it may have to be quicker.
-    if (spliced === undefined || (draining === undefined && isLetIn(context, connection, known, event.upstream)))
-      return false;
+    if (this.#spliced === undefined || (this.#draining === undefined && this.#isLetIn())) return false;
+    const context = this.#context;
     const how = context.onRevoke();
-    if (how === "close") close();
-    else if (how === "drain" && draining === undefined) {
-      draining = context.deadlines.after(context.settings.limits.drainTimeoutMs, close);
-      spliced.whenQuiet(quietMs, close);
+    if (how === "close") this.#close();
+    else if (how === "drain" && this.#draining === undefined) {
+      this.#draining = context.deadlines.after(context.settings.limits.drainTimeoutMs, this.#close);
+      this.#spliced.whenQuiet(quietMs, this.#close);
     }
     return true;
-  };
-  return {
-    known,
-    open(opened) {
-      spliced = opened;
-      if (context.ruleset() !== ruleset) review();
-    },
-    review,
-    over() {
-      spliced = undefined;
-      draining?.cancel();
-    },
-  };
+  }
+
+  over(): void {
+    this.#spliced = undefined;
+    this.#draining?.cancel();
+  }
+
+  #isLetIn(): boolean {
+    return isLetIn(this.#context, this.#connection, this.known, this.#event.upstream);
+  }
 }
 
 /** Judges all that is known of it, in the order in which it became known. */

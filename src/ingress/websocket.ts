@@ -64,7 +64,7 @@ export function handleWebSocket(
   client.on("error", onClientGone);
   client.on("close", onClientGone);
   guard(decide);
-  return { close, review: standing.review };
+  return { close, review: () => standing.review() };
 
   function decide(): void {
     const admission = admitRequest(context, connection, exchange, request, reading, true);

@@ -24,8 +24,8 @@ function waiting(ms: number): {
   cancel: () => void;
 } {
   let count = 0;
-  const { move, cancel } = deadlines.after(ms, () => (count += 1));
-  return { expired: () => count, move, cancel };
+  const deadline = deadlines.after(ms, () => (count += 1));
+  return { expired: () => count, move: (to) => deadline.move(to), cancel: () => deadline.cancel() };
 }
 
 describe("a deadline", () => {

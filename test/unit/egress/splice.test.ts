@@ -58,7 +58,7 @@ async function spliced(
   const ends: SpliceEnd[] = [];
   let close = (): void => {};
   const ended = new Promise<SpliceEnd>((fulfil) => {
-    close = splice(near, far, {
+    const both = splice(near, far, {
       deadlines,
       idleTimeoutMs,
       onBytesUp: (count) => (bytes.up += count),
@@ -67,7 +67,8 @@ async function spliced(
         ends.push(end);
         fulfil(end);
       },
-    }).close;
+    });
+    close = () => both.close();
   });
   return { client, upstream, owned: [near, far], bytes, ends, ended, close };
 }
