@@ -1,4 +1,5 @@
 /** The results as tables to print, in Markdown: figures, and ratios to Squid with their spread and their goals. */
+import { formatTable } from "../support/markdown-table.ts";
 import { type Metric, metrics } from "./plan.ts";
 import type { Results } from "./results.ts";
 
@@ -43,16 +44,6 @@ export function describeResults(results: Results): readonly string[] {
     ...describeFigures(results, "rate"),
     ...describeWorkers(results),
   ];
-}
-
-/** A Markdown table whose columns line up, so that it can be copied as it is; the first row is its head. */
-export function formatTable(rows: readonly (readonly string[])[]): readonly string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) =>
-    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))),
-  );
-  const rule = widths.map((width, column) => (column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
-  return [lines[0] ?? [], rule, ...lines.slice(1)].map((cells) => `| ${cells.join(" | ")} |`);
 }
 
 /** Three digits that count, and thousands apart. */

@@ -1,5 +1,6 @@
 /** The growth with the number of rules, as Markdown tables to print. */
-import { formatNumber, formatTable } from "./report.ts";
+import { formatTable } from "../support/markdown-table.ts";
+import { formatNumber } from "./report.ts";
 import type { RulesResult } from "./rules.ts";
 
 export function describeRules({ counts, load }: RulesResult): readonly string[] {

@@ -4,9 +4,10 @@ import type { Hostname } from "../../src/names/hostname.ts";
 import { compileRuleset } from "../../src/policy/compile.ts";
 import { decideTarget } from "../../src/policy/decide.ts";
 import type { Pattern } from "../../src/policy/pattern.ts";
-import type { PolicyFile, Rule } from "../../src/policy/rule.ts";
+import type { Rule } from "../../src/policy/rule.ts";
 import type { Ruleset } from "../../src/policy/ruleset.ts";
 import type { Verdict } from "../../src/policy/verdict.ts";
+import { policySet, rule, siteFile } from "../../test/support/policy.ts";
 
 /** Any instant will do: no rule expires. */
 const now = Date.UTC(2026, 0, 1);
@@ -15,17 +16,7 @@ const client: Client = { address: { family: 4, bytes: Uint8Array.of(10, 20, 1, 4
 
 /** One site file; each rule allows https on 443. */
 export function generateRuleset(patterns: readonly Pattern[]): Ruleset {
-  const file: PolicyFile = {
-    kind: "site",
-    name: "site",
-    path: "site.yaml",
-    title: undefined,
-    rules: patterns.map((pattern, number) => allowRule(pattern, number)),
-    uses: [],
-    defaultMode: "enforce",
-    defaultIdleTimeoutMs: 900_000,
-  };
-  return compileRuleset({ files: [file], groups: [] });
+  return compileRuleset(policySet([siteFile(patterns.map(allowRule))]));
 }
 
 /** CONNECT host:443 by a known client; the host is canonical already, as parsing would have left it. */
@@ -45,30 +36,16 @@ export function createDecide(ruleset: Ruleset): (hostname: string) => Verdict {
   };
 }
 
+const defaults = rule({ id: "", expect: ["https"] });
+
+/** Lists of its own, as a rule has that was read from a file. */
 function allowRule(pattern: Pattern, number: number): Rule {
   return {
+    ...defaults,
     id: `rule-${number}`,
     place: { file: "site.yaml", line: number + 1, column: 1 },
-    action: "allow",
     patterns: [pattern],
-    addresses: [],
-    endpoints: [{ scheme: "https", port: 443 }],
-    tlsMin: 0x0303,
-    sni: undefined,
-    addressSni: undefined,
-    ech: "allow",
-    range: "deny",
-    methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-    paths: null,
-    websocket: "deny",
-    clients: null,
-    resolvesTo: { public: true, private: false, cidrs: [] },
-    idleTimeoutMs: undefined,
-    mode: undefined,
-    expiresAt: Number.POSITIVE_INFINITY,
-    purpose: undefined,
-    owner: undefined,
-    ticket: undefined,
-    source: undefined,
+    endpoints: [...defaults.endpoints],
+    resolvesTo: { ...defaults.resolvesTo },
   };
 }

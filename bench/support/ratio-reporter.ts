@@ -1,6 +1,7 @@
 /** Vitest reporter that sums a benchmark up: nanoseconds an operation, beside an lru-cache hit of the same round. */
 import { arch, cpus } from "node:os";
 import { type Reporter, experimental_getRunnerTask as taskOf } from "vitest/node";
+import { formatTable } from "./markdown-table.ts";
 import * as plan from "./plan.ts";
 
 type TestRunEnd = NonNullable<Reporter["onTestRunEnd"]>;
@@ -89,16 +90,6 @@ function describeTables(figures: Figures): readonly string[] {
 function formatFigure(figure: Figure | undefined): string {
   if (figure === undefined) return "–";
   return `${Math.round(figure.ns).toLocaleString("en")} (${figure.ratio.toFixed(figure.ratio < 10 ? 2 : 0)})`;
-}
-
-/** A Markdown table whose columns line up, so that it can be copied as it is. */
-function formatTable(rows: readonly (readonly string[])[]): readonly string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) =>
-    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))),
-  );
-  const rule = widths.map((width, column) => (column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
-  return [lines[0] ?? [], rule, ...lines.slice(1)].map((cells) => `| ${cells.join(" | ")} |`);
 }
 
 /** What was set out to be reached, on hosts that a rule allows. */

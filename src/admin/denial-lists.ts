@@ -31,8 +31,7 @@ export function answerDenials({ denials }: DenialSources, query: URLSearchParams
 /** `?by=host|group|rule|reason&limit=` */
 export function answerTop({ denials }: DenialSources, query: URLSearchParams): ApiAnswer {
   const by = topDimensions.find((dimension) => dimension === (query.get("by") ?? "host"));
-  if (by === undefined)
-    return { status: 400, body: { error: "bad_request", hint: `by is one of ${topDimensions.join(", ")}` } };
+  if (by === undefined) return badRequest(`by is one of ${topDimensions.join(", ")}`);
   const limit = limitOf(query, maxTop);
   if (limit === undefined) return badLimit(maxTop);
   return { status: 200, body: { by, window: formatDuration(topWindowMs), top: denials.top(by, limit) } };

@@ -1,6 +1,5 @@
 /** A listener of kind `pac`: hands each client the proxy auto-configuration of its groups, and nothing else. */
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
-import type { Duplex } from "node:stream";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { LRUCache } from "lru-cache";
 import type { ListenerSettings } from "../config/settings.ts";
 import type { Client } from "../identity/groups.ts";
@@ -11,6 +10,7 @@ import { parseAuthority } from "../names/authority.ts";
 import { formatHost } from "../names/hostname.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import { type PacCoverage, pacCoverage, pacScript } from "../review/pac.ts";
+import { type ServerLimits, createLimitedServer, refuseUpgrade } from "./limited-server.ts";
 
 /** A proxy listener that scripts may name. */
 export type PacProxy = {
@@ -36,16 +36,7 @@ export type PacServerOptions = {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly onProblem?: (error: unknown) => void;
-  readonly limits?: PacLimits;
-};
-
-export type PacLimits = {
-  /** Connections at a time; more are closed at once. */
-  readonly connections: number;
-  readonly headBytes: number;
-  readonly headTimeoutMs: number;
-  /** A client that reads nothing. */
-  readonly idleTimeoutMs: number;
+  readonly limits?: ServerLimits;
 };
 
 /** As the listeners of proxies are: binds, stops, ends. */
@@ -58,10 +49,11 @@ export type PacServer = {
   readonly destroy: () => void;
 };
 
-const defaultLimits: PacLimits = {
+const defaultLimits: ServerLimits = {
   connections: 512,
   headBytes: 8 * 1024,
   headTimeoutMs: 5_000,
+  requestTimeoutMs: 10_000,
   idleTimeoutMs: 10_000,
 };
 /** Clients ask again after it, so that a new rule reaches them soon. */
@@ -75,20 +67,11 @@ const contentType = "application/x-ns-proxy-autoconfig";
 export function createPacServer(options: PacServerOptions): PacServer {
   const { address, onProblem, limits = defaultLimits } = options;
   const coverageFor = createCoverages(options);
-  const server = createServer({
-    maxHeaderSize: limits.headBytes,
-    headersTimeout: limits.headTimeoutMs,
-    requestTimeout: limits.idleTimeoutMs,
-    keepAliveTimeout: 1,
-    connectionsCheckingInterval: Math.min(1_000, limits.headTimeoutMs),
-  });
-  server.maxConnections = limits.connections;
-  // Node drops fields beyond the count in silence, a second Host among them; headBytes bounds them instead.
-  server.maxHeadersCount = 0;
-  server.setTimeout(limits.idleTimeoutMs, (socket) => socket.destroy());
+  const server = createLimitedServer(limits);
+  // Each answer ends its connection.
+  server.keepAliveTimeout = 1;
   server.on("connection", (socket) => socket.on("error", () => socket.destroy()));
-  server.on("connect", refuseConnect);
-  server.on("upgrade", (incoming: IncomingMessage, socket: Duplex) => refuseConnect(incoming, socket));
+  server.on("upgrade", refuseUpgrade);
   server.on("request", (request, response) => {
     request.on("error", () => {});
     response.on("error", () => {});
@@ -235,13 +218,4 @@ function bind(server: Server, { host, port }: PacServerOptions["address"]): Prom
       fulfil(typeof bound === "object" && bound !== null ? bound.port : port);
     });
   });
-}
-
-/** Node hands the socket of a CONNECT over without listener, deadline or owner: it ends here. */
-function refuseConnect(_incoming: IncomingMessage, socket: Duplex): void {
-  socket.on("error", () => socket.destroy());
-  const deadline = setTimeout(() => socket.destroy(), 1_000);
-  socket.once("close", () => clearTimeout(deadline));
-  socket.resume();
-  socket.end("HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 }

@@ -16,7 +16,7 @@ export type AdminSources = {
   readonly policy: () => PolicyView;
   /** What is behind POST /-/reload; without it there is no such endpoint. */
   readonly reload?: () => Promise<ReloadReport>;
-  /** What is behind /api/denials, /api/top and /api/explain; without it these paths do not exist. */
+  /** What is behind all of /api/ but the policy; without it these paths do not exist. */
   readonly denials?: Omit<DenialSources, "now">;
   /** The page for people; without it there is none. */
   readonly console?: readonly ConsoleFile[];
@@ -65,11 +65,14 @@ function addDenials(app: Hono, sources: DenialSources, isReady: () => boolean, k
   const streams = createDenialStreams({ denials: sources.denials, isOver: () => !isReady(), keepAliveMs });
   app.get("/api/denials", (c) => reply(c, answerDenials(sources, queryOf(c))));
   app.get("/api/denials/stream", (c) => {
+    const headers = { "content-type": "text/event-stream" };
+    // Nobody reads the body of an answer to HEAD, nor tells it to end.
+    if (c.req.method === "HEAD") return c.body(null, 200, headers);
     const stream = streams.open();
     if (stream === undefined) {
       return c.json({ error: "unavailable", hint: "the proxy drains, or too many read the stream" }, 503);
     }
-    return c.body(stream, 200, { "content-type": "text/event-stream" });
+    return c.body(stream, 200, headers);
   });
   app.get("/api/denials/:id", async (c) => reply(c, await answerDenial(sources, c.req.param("id"), queryOf(c))));
   app.get("/api/why", async (c) => reply(c, await answerWhy(sources, queryOf(c))));

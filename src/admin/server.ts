@@ -1,11 +1,11 @@
 /** The admin server: metrics, health and the policy in force, on a listener of its own and with limits of its own. */
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { parseAddress } from "../names/address.ts";
 import { classOfAddress } from "../names/address-class.ts";
 import { type AdminRefusal, type Gate, createGate } from "./gate.ts";
+import { type ServerLimits, createLimitedServer } from "./limited-server.ts";
 import { type AdminSources, createRoutes } from "./routes.ts";
 
 export type AdminOptions = AdminSources & {
@@ -14,17 +14,7 @@ export type AdminOptions = AdminSources & {
   readonly names: readonly string[];
   /** Asked for beyond loopback; without one only /metrics, /healthz and /readyz answer there. */
   readonly token: string | undefined;
-  readonly limits?: AdminLimits;
-};
-
-export type AdminLimits = {
-  /** Connections at a time; more are closed at once. */
-  readonly connections: number;
-  readonly headBytes: number;
-  readonly headTimeoutMs: number;
-  readonly requestTimeoutMs: number;
-  /** Between requests, and between two writes to a client that reads slowly. */
-  readonly idleTimeoutMs: number;
+  readonly limits?: ServerLimits;
 };
 
 export type Admin = {
@@ -34,7 +24,7 @@ export type Admin = {
   readonly close: () => Promise<void>;
 };
 
-const defaultLimits: AdminLimits = {
+const defaultLimits: ServerLimits = {
   connections: 64,
   headBytes: 8 * 1024,
   headTimeoutMs: 5_000,
@@ -60,7 +50,6 @@ export function createAdmin(options: AdminOptions): Admin {
       Response.json({ error: "bad_request", hint: "the request target is malformed" }, { status: 400 }),
   });
   const server = createLimitedServer(limits);
-  server.on("connect", refuseConnect);
   return {
     async listen() {
       const bound = await bind(server, address);
@@ -91,21 +80,6 @@ export function createAdmin(options: AdminOptions): Admin {
 function isLoopback(text: string): boolean {
   const address = parseAddress(text);
   return address !== undefined && classOfAddress(address) === "loopback";
-}
-
-function createLimitedServer(limits: AdminLimits): Server {
-  const server = createServer({
-    maxHeaderSize: limits.headBytes,
-    headersTimeout: limits.headTimeoutMs,
-    requestTimeout: limits.requestTimeoutMs,
-    keepAliveTimeout: limits.idleTimeoutMs,
-    connectionsCheckingInterval: Math.min(1_000, limits.headTimeoutMs),
-  });
-  server.maxConnections = limits.connections;
-  // Node drops fields beyond the count in silence, a second Host among them; headBytes bounds them instead.
-  server.maxHeadersCount = 0;
-  server.setTimeout(limits.idleTimeoutMs);
-  return server;
 }
 
 function bind(server: Server, address: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
@@ -147,13 +121,4 @@ function refuse(outgoing: ServerResponse, { status, error, hint }: AdminRefusal,
     connection: "close",
   });
   outgoing.end(isHead ? undefined : body);
-}
-
-/** Node hands the socket of a CONNECT over without listener, deadline or owner: it ends here. */
-function refuseConnect(_incoming: IncomingMessage, socket: Duplex): void {
-  socket.on("error", () => socket.destroy());
-  const deadline = setTimeout(() => socket.destroy(), closeTimeoutMs);
-  socket.once("close", () => clearTimeout(deadline));
-  socket.resume();
-  socket.end("HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 }

@@ -2,8 +2,9 @@
 import { isAbsolute, join } from "node:path";
 import { readFailure } from "../config/disk.ts";
 import { loadSettings } from "../config/load.ts";
+import { authorityFromHere } from "./from-here.ts";
 import type { ExitCode, Io } from "./io.ts";
-import { diskAt } from "./policy-target.ts";
+import { configPath, diskAt } from "./policy-target.ts";
 import { sayError, sayHint, sayProblems } from "./terminal.ts";
 
 /** Where the proxy is: said on the command line, else as the configuration has it. */
@@ -15,7 +16,6 @@ export type ProxyAnswer =
   | { readonly kind: "failed"; readonly exit: ExitCode };
 
 const timeoutMs = 15_000;
-const defaultConfig = "sallyport.yaml";
 
 /** `path` with its query. Exit 1 where there is no answer, 3 where the configuration is invalid. */
 export async function askProxy(options: ProxyOptions, io: Io, path: string, accept: string): Promise<ProxyAnswer> {
@@ -40,8 +40,7 @@ type Way =
   | { readonly kind: "failed"; readonly exit: ExitCode };
 
 function findProxy({ config, admin, tokenFile }: ProxyOptions, io: Io): Way {
-  const found = io.fileExists(join(io.cwd, defaultConfig)) ? defaultConfig : undefined;
-  const reading = loadSettings({ ...diskAt(io), path: config ?? found, flags: {}, env: io.env });
+  const reading = loadSettings({ ...diskAt(io), path: configPath(config, io), flags: {}, env: io.env });
   if (reading.kind === "problems") {
     sayProblems(io, reading.problems);
     return { kind: "failed", exit: 3 };
@@ -59,8 +58,7 @@ function findProxy({ config, admin, tokenFile }: ProxyOptions, io: Io): Way {
     sayError(io, "admin.address has port 0, so that nobody knows where the proxy is: say --admin ADDRESS");
     return { kind: "failed", exit: 2 };
   }
-  const host = address.host === "0.0.0.0" ? "127.0.0.1" : address.host === "::" ? "::1" : address.host;
-  return { kind: "way", origin: `http://${host.includes(":") ? `[${host}]` : host}:${address.port}`, token: given };
+  return { kind: "way", origin: `http://${authorityFromHere(address)}`, token: given };
 }
 
 /** `HOST:PORT`, or a URL without a path. */

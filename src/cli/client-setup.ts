@@ -1,12 +1,11 @@
 /** `sallyport client-setup`: what to type on a client so that it uses this proxy, and how to take it back. */
-import { join } from "node:path";
 import { Argument, type Command } from "commander";
 import { loadSettings } from "../config/load.ts";
 import { linuxSetup } from "./client-setup-linux.ts";
 import { macosSetup } from "./client-setup-macos.ts";
 import { windowsSetup } from "./client-setup-windows.ts";
 import type { ExitCode, Io } from "./io.ts";
-import { diskAt } from "./policy-target.ts";
+import { configPath, diskAt } from "./policy-target.ts";
 import { findWay } from "./proxy-way.ts";
 import { type ProxyWay, type Setup, type SetupStep, hostPort } from "./setup-step.ts";
 import { sayError, sayProblems, sayWarning } from "./terminal.ts";
@@ -46,8 +45,7 @@ export function configureClientSetup(command: Command, io: Io, done: (exit: Exit
 }
 
 function runClientSetup(system: System, options: ClientSetupOptions, io: Io): ExitCode {
-  const found = io.fileExists(join(io.cwd, "sallyport.yaml")) ? "sallyport.yaml" : undefined;
-  const reading = loadSettings({ ...diskAt(io), path: options.config ?? found, flags: {}, env: io.env });
+  const reading = loadSettings({ ...diskAt(io), path: configPath(options.config, io), flags: {}, env: io.env });
   if (reading.kind === "problems") {
     sayProblems(io, reading.problems);
     return 3;

@@ -7,6 +7,7 @@ import { createResolver } from "../egress/resolver.ts";
 import { openFilesFor, shareOpenFiles } from "../ingress/connection-slots.ts";
 import type { Host } from "../names/hostname.ts";
 import { type Finding, doubtful, fine, skipped, wrong } from "./doctor-report.ts";
+import { authorityFromHere } from "./from-here.ts";
 import type { Io } from "./io.ts";
 import { hostsFile } from "./serve.ts";
 
@@ -50,10 +51,8 @@ export function checkLog({ log }: Settings, io: Io): Finding {
 
 /** `/readyz` of the admin server. */
 export async function checkAdmin({ admin }: Settings, timeoutMs: number): Promise<Finding> {
-  const { host, port } = admin.address;
-  if (port === 0) return skipped("admin", "admin.address has port 0, so that nobody knows where it is");
-  const at = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  const url = `http://${at.includes(":") ? `[${at}]` : at}:${port}/readyz`;
+  if (admin.address.port === 0) return skipped("admin", "admin.address has port 0, so that nobody knows where it is");
+  const url = `http://${authorityFromHere(admin.address)}/readyz`;
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: "error" });
     await response.text();

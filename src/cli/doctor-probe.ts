@@ -23,10 +23,8 @@ export type Probe<T> =
   | { readonly kind: "failed"; readonly what: string; readonly code: string };
 
 export type Certificate = {
-  readonly subject: string;
   readonly issuer: string;
   readonly validFromMs: number;
-  readonly validToMs: number;
 };
 
 /** A head that is longer is no answer. */
@@ -167,16 +165,8 @@ function shakeHands(
     const deadline = setTimeout(() => fail("ETIMEDOUT"), timeoutMs);
     tls.once("secureConnect", () => {
       clearTimeout(deadline);
-      const { subject, issuer, valid_from: from, valid_to: to } = tls.getPeerCertificate();
-      const certificate =
-        from === undefined
-          ? undefined
-          : {
-              subject: nameOf(subject),
-              issuer: nameOf(issuer),
-              validFromMs: Date.parse(from),
-              validToMs: Date.parse(to),
-            };
+      const { issuer, valid_from: from } = tls.getPeerCertificate();
+      const certificate = from === undefined ? undefined : { issuer: nameOf(issuer), validFromMs: Date.parse(from) };
       // In Node's types an Error or null; it is the code as text.
       const problem = tls.authorized ? "" : String(tls.authorizationError);
       fulfil({ kind: "done", certificate, problem });

@@ -8,6 +8,7 @@ import { checkAdmin, checkLimits, checkLog, checkResolving } from "./doctor-box.
 import { judgeClock } from "./doctor-clock.ts";
 import { type ProxyPlace, reach } from "./doctor-probe.ts";
 import { type Finding, doctorText, doubtful, fine, isHealthy, skipped, wrong } from "./doctor-report.ts";
+import { hostFromHere } from "./from-here.ts";
 import type { ExitCode, Io } from "./io.ts";
 import { plainListener, readProxy } from "./proxy-way.ts";
 import { type SourceOptions, type Sources, loadSources } from "./sources.ts";
@@ -128,12 +129,11 @@ function configurationFinding(sources: Sources, said: readonly string[], isClien
   );
 }
 
-/** A listener on every address is reached by loopback. */
 function ownPlace(sources: Sources): ProxyPlace | undefined {
   const listener = sources.kind === "loaded" ? plainListener(sources.settings) : undefined;
   if (listener === undefined) return undefined;
   const { host, port } = listener.address;
-  return { host: host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host, port };
+  return { host: hostFromHere(host), port };
 }
 
 function listenerFinding(place: ProxyPlace, reached: Awaited<ReturnType<typeof reach>>, isHere: boolean): Finding {

@@ -133,7 +133,7 @@ function tell({ rules, groups, findings }: Imported, lost: readonly ImportFindin
     lost.length === 0
       ? "all is in it"
       : `${counted(lost.length, "thing")} not carried over${wider === 0 ? "" : `, ${wider} of which let more pass`}`;
-  io.stderr(`\n${made.join(" in ").replace(" in ", ", ")}; ${missing}\n`);
+  io.stderr(`\n${made.join(", ")}; ${missing}\n`);
   sayHint(
     io,
     "next: sallyport check FILE, then sallyport explain for requests that you know; defaults: { mode: report } to begin with",

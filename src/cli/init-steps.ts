@@ -1,6 +1,7 @@
 /** What to do after `init`: commands that work as they are typed, in the directory in which it ran. */
 import { dirname } from "node:path";
 import type { ListenAddress } from "../config/settings.ts";
+import { authorityFromHere } from "./from-here.ts";
 import { type ExampleRequest, reportLine } from "./init-files.ts";
 
 export type NextStep = {
@@ -22,7 +23,7 @@ export type StepFacts = {
 export function nextSteps({ program, paths, listen, admin, examples }: StepFacts): readonly NextStep[] {
   const config = dirname(paths.config) === "." ? "" : ` --config ${shellWord(paths.config)}`;
   const [first = { host: "127.0.0.1", port: 3128 }] = listen;
-  const local = authority(first.host, first.port);
+  const local = authorityFromHere(first);
   const open = listen.find(({ host }) => !isLoopback(host));
   const [example] = examples;
   const http = examples.find(({ request }) => request.startsWith("GET "))?.request.slice("GET ".length);
@@ -68,7 +69,7 @@ export function nextStepsText(steps: readonly NextStep[]): string {
 
 function clientStep({ host, port }: ListenAddress): NextStep {
   const isEvery = host === "0.0.0.0" || host === "::";
-  const proxy = isEvery ? `PROXY:${port}` : authority(host, port);
+  const proxy = isEvery ? `PROXY:${port}` : authorityFromHere({ host, port });
   return {
     purpose: `point a client to it${isEvery ? ", with this machine's name for PROXY" : ""}: a shell, or the services of Windows`,
     commands: [`export http_proxy=http://${proxy} https_proxy=http://${proxy}`, `netsh winhttp set proxy ${proxy}`],
@@ -78,12 +79,6 @@ function clientStep({ host, port }: ListenAddress): NextStep {
 function explainArguments({ request, tls }: ExampleRequest, config: string): string {
   const hello = tls === undefined ? "" : tls === null ? " --no-tls" : ` --tls ${tls}`;
   return `explain "${request}"${hello}${config}`;
-}
-
-/** A listener on every address is reached by loopback. */
-function authority(host: string, port: number): string {
-  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return reached.includes(":") ? `[${reached}]:${port}` : `${reached}:${port}`;
 }
 
 function isLoopback(host: string): boolean {

@@ -4,6 +4,7 @@ import type { Disk } from "../config/disk.ts";
 import { type PackParameterValues, loadPackAlone } from "../config/pack-alone.ts";
 import { type PackParameter, type PackSummary, listPacks } from "../config/packs.ts";
 import type { Problem } from "../config/problem.ts";
+import { shortText } from "../names/address.ts";
 import { tlsName } from "../policy/explain.ts";
 import type { Endpoint, Rule, Source } from "../policy/rule.ts";
 
@@ -63,10 +64,7 @@ function parameterText({ name, description, values, optional }: PackParameter): 
 
 function row(rule: Rule, params: readonly PackParameter[], sources: readonly Source[]): string {
   const { patterns, addresses, endpoints, source } = rule;
-  const hosts = [
-    ...patterns.map(({ text }) => asWritten(text, params)),
-    ...addresses.map(({ text }) => text.replace(/\/(32|128)$/, "")),
-  ];
+  const hosts = [...patterns.map(({ text }) => asWritten(text, params)), ...addresses.map(shortText)];
   const cells = [
     hosts.map((host) => `\`${host}\``).join("<br>"),
     rule.action === "deny" ? "denied" : endpoints.map((endpoint) => protocolText(endpoint, rule)).join("<br>"),

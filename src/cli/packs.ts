@@ -5,6 +5,7 @@ import { type PackParameterValues, loadPackAlone } from "../config/pack-alone.ts
 import { type PackParameter, type PackSummary, listPacks } from "../config/packs.ts";
 import { type Problem, hasErrors } from "../config/problem.ts";
 import { suggest } from "../config/suggest.ts";
+import { shortText } from "../names/address.ts";
 import { endpointName } from "../review/conditions.ts";
 import type { PolicyFile, Rule } from "../policy/rule.ts";
 import type { ExitCode, Io } from "./io.ts";
@@ -171,10 +172,7 @@ function tellPack({ name, title, description, params }: PackSummary, pack: Polic
     `${name}${title === undefined ? "" : `: ${title}`}\n${description === undefined ? "" : `${description}\n`}\n`,
   );
   const rows = pack.rules.flatMap((rule) => {
-    const hosts = [
-      ...rule.patterns.map((pattern) => pattern.text),
-      ...rule.addresses.map((cidr) => cidr.text.replace(/\/(32|128)$/, "")),
-    ];
+    const hosts = [...rule.patterns.map((pattern) => pattern.text), ...rule.addresses.map(shortText)];
     return hosts.map((host, i) =>
       i === 0 ? [rule.id, host, expectText(rule), rangeOf(rule) ?? "", sourceText(rule)] : ["", host],
     );

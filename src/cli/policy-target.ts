@@ -38,8 +38,15 @@ export function configuredTarget(
   { config, policy }: { readonly config?: string; readonly policy?: readonly string[] },
   io: Io,
 ): PolicyTarget {
-  const found = io.fileExists(join(io.cwd, defaultConfig)) ? defaultConfig : undefined;
-  return { kind: "config", path: config ?? found, policy };
+  return { kind: "config", path: configPath(config, io), policy };
+}
+
+/** The configuration: that of --config, else ./sallyport.yaml where there is one. */
+export function configPath(
+  given: string | undefined,
+  { fileExists, cwd }: Pick<Io, "fileExists" | "cwd">,
+): string | undefined {
+  return given ?? (fileExists(join(cwd, defaultConfig)) ? defaultConfig : undefined);
 }
 
 /**
@@ -87,7 +94,11 @@ export function loadTarget(target: PolicyTarget, io: Io): LoadedTarget {
 /** The disk, seen from the directory that paths are relative to. */
 export function diskAt({ disk, cwd }: Pick<Io, "disk" | "cwd">): Disk {
   const at = (path: string): string => (isAbsolute(path) ? path : join(cwd, path));
-  return { readFile: (path) => disk.readFile(at(path)), listFiles: (path) => disk.listFiles(at(path)) };
+  return {
+    readFile: (path) => disk.readFile(at(path)),
+    listFiles: (path) => disk.listFiles(at(path)),
+    isOpenToOthers: (path) => disk.isOpenToOthers?.(at(path)) === true,
+  };
 }
 
 export function packsDirOf({ policiesDir }: Pick<Io, "policiesDir">): string {

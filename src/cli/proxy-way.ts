@@ -14,7 +14,7 @@ export type FoundWay =
       /** What of it is a guess, or will surprise. */
       readonly notes: readonly string[];
     }
-  /** `message` is a clause after what was given. */
+  /** `message` says what is wrong, and what to write. */
   | { readonly kind: "problem"; readonly message: string };
 
 export type WayOptions = { readonly proxy?: string | undefined; readonly pac?: string | undefined };

@@ -18,11 +18,13 @@ type ReadinessOptions = Pick<SourceOptions, "config" | "policy" | "json"> & {
 /** One cause that report mode let pass. */
 type Cause = { readonly last: DenialSighting; count: number; readonly clients: Set<string> };
 
+type Period = { readonly firstMs: number; readonly lastMs: number };
+
 /** What a log says of one group, or of all clients. */
 type Tally = {
   readonly exchanges: number;
-  readonly firstMs: number;
-  readonly lastMs: number;
+  /** Of the exchanges; undefined where no line says when it was. */
+  readonly period: Period | undefined;
   readonly causes: readonly Cause[];
   /** Causes beyond `maxCauses`. */
   readonly more: number;
@@ -105,7 +107,8 @@ async function tallyLog(
   };
   const strange = await readLog(input, take);
   if (strange > 0) onStrange(strange);
-  return { exchanges, firstMs, lastMs, causes: [...causes.values()].sort((a, b) => b.count - a.count), more };
+  const period = firstMs <= lastMs ? { firstMs, lastMs } : undefined;
+  return { exchanges, period, causes: [...causes.values()].sort((a, b) => b.count - a.count), more };
 }
 
 /** Solved where the policy of today would allow it even if enforced; what a record cannot tell stays open. */
@@ -119,13 +122,13 @@ function stateOf(ruleset: Ruleset, sighting: DenialSighting, nowMs: number): "op
 }
 
 function asJson(isReady: boolean, tally: Tally, judged: readonly Judged[], group: string | undefined): object {
-  const { exchanges, firstMs, lastMs, more } = tally;
+  const { exchanges, period, more } = tally;
   return {
     ready: isReady,
     group,
     exchanges,
-    since: exchanges === 0 ? undefined : new Date(firstMs).toISOString(),
-    until: exchanges === 0 ? undefined : new Date(lastMs).toISOString(),
+    since: period && new Date(period.firstMs).toISOString(),
+    until: period && new Date(period.lastMs).toISOString(),
     causes: judged.map(({ cause: { last, count, clients }, state }) => ({
       id: last.id,
       reason: last.reason,
@@ -148,23 +151,23 @@ function asJson(isReady: boolean, tally: Tally, judged: readonly Judged[], group
 const maxShown = 40;
 
 function textOf(isReady: boolean, tally: Tally, judged: readonly Judged[], group: string | undefined): string {
-  const { exchanges, firstMs, lastMs, more } = tally;
+  const { exchanges, period, more } = tally;
   const who = group === undefined ? "all clients" : `group ${group}`;
   if (exchanges === 0) return `not ready: the log has no exchange of ${who}\n`;
   const open = judged.filter(({ state }) => state === "open");
   const denied = open.reduce((sum, { cause }) => sum + cause.count, 0);
   const solved = judged.length - open.length;
-  const period = `${counted(exchanges, "exchange")} of ${who} from ${isoDay(firstMs)} to ${isoDay(lastMs)} (${periodOf(lastMs - firstMs)})`;
+  const seen = `${counted(exchanges, "exchange")} of ${who} ${period === undefined ? "at times unknown" : periodText(period)}`;
   const heading = isReady
     ? "ready: enforced, this policy would have denied none of them"
     : `not ready: enforced, this policy would deny ${counted(open.length + more, "cause")}, seen ${counted(denied, "time")}`;
   return [
-    `${heading}\n${period}\n`,
+    `${heading}\n${seen}\n`,
     solved === 0 ? "" : `${counted(solved, "cause")} of report mode in the log would be allowed by now\n`,
     open.length === 0 ? "" : `\n${table(open.slice(0, maxShown).map(rowOf))}`,
     open.length > maxShown ? `  … and ${open.length - maxShown} more: --json lists them all\n` : "",
-    lastMs - firstMs < enoughMs
-      ? `\n${periodOf(lastMs - firstMs)} is short: a patch day, and an agent's own update, should be in the log\n`
+    period !== undefined && lengthOf(period) < enoughMs
+      ? `\n${lengthText(period)} is short: a patch day, and an agent's own update, should be in the log\n`
       : "",
     isReady
       ? `\nnext: ${nextStep(group)}\n`
@@ -194,7 +197,16 @@ function isoDay(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-function periodOf(ms: number): string {
+function lengthOf({ firstMs, lastMs }: Period): number {
+  return lastMs - firstMs;
+}
+
+function periodText(period: Period): string {
+  return `from ${isoDay(period.firstMs)} to ${isoDay(period.lastMs)} (${lengthText(period)})`;
+}
+
+function lengthText(period: Period): string {
+  const ms = lengthOf(period);
   if (ms >= 2 * dayMs) return `${Math.floor(ms / dayMs)} days`;
   const hours = Math.floor(ms / 3_600_000);
   return hours < 1 ? "less than an hour" : counted(hours, "hour");

@@ -1,5 +1,5 @@
 /** What `serve` does when its files change: reads them anew, watches them, and says what came of it. */
-import { dirname, resolve } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { recordDisk } from "../config/recorded-disk.ts";
 import type { ReloadReport, Reread } from "../reload/report.ts";
 import { type Sightings, sightFiles, sightNow, watchFiles } from "../reload/watch.ts";
@@ -36,7 +36,7 @@ export function watchSources(
   first: Sightings,
   onChange: () => void,
 ): SourceWatch {
-  const shipped = `${resolve(io.policiesDir)}/`;
+  const shipped = resolve(io.policiesDir) + sep;
   const own = (seen: Sightings): Sightings =>
     new Map([...seen].filter(([path]) => !resolve(io.cwd, path).startsWith(shipped)));
   const watch = watchFiles({

@@ -9,6 +9,7 @@ import type { Settings } from "../config/settings.ts";
 import { compileRuleset } from "../policy/compile.ts";
 import type { Ruleset } from "../policy/ruleset.ts";
 import type { ExitCode, Io } from "./io.ts";
+import { configPath } from "./policy-target.ts";
 import { sayProblems } from "./terminal.ts";
 
 /** Options that every command has, and those of `serve` that override settings. */
@@ -75,12 +76,10 @@ type Read =
     }
   | { readonly kind: "problems"; readonly problems: readonly Problem[] };
 
-const defaultConfig = "sallyport.yaml";
 const commandLineFile = "command line";
 
 function readFiles(options: SourceOptions, io: Omit<Io, "stdout" | "stderr">): Read {
-  const found = io.fileExists(at(io, defaultConfig)) ? defaultConfig : undefined;
-  const path = options.config ?? found;
+  const path = configPath(options.config, io);
   const { listen, admin, policy } = options;
   const settings = loadSettings({
     ...diskOf(io, undefined),

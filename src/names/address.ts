@@ -66,6 +66,11 @@ export function blockText(address: Address, prefix: number): string {
   return `${addressText(address.family, maskBytes(address.bytes, prefix))}/${prefix}`;
 }
 
+/** Text of a block for people: a block that is one address stands without its prefix. */
+export function shortText({ bytes, prefix, text }: Cidr): string {
+  return prefix === bytes.length * 8 ? text.slice(0, text.indexOf("/")) : text;
+}
+
 /** True when the block holds the address. */
 export function cidrContains(cidr: Cidr, address: Address): boolean {
   if (cidr.family !== address.family) return false;

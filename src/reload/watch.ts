@@ -36,11 +36,11 @@ export function sightFiles(disk: Disk): { readonly disk: Disk; readonly seen: Si
   const seen = new Map<string, string>();
   return {
     disk: {
+      ...disk,
       readFile: (path) => {
         if (!seen.has(path)) seen.set(path, sight(path));
         return disk.readFile(path);
       },
-      listFiles: disk.listFiles,
     },
     seen,
   };

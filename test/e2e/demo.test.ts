@@ -20,6 +20,7 @@ test("it shows what is allowed, what is denied, the log and the metrics, and end
   expect(await exited).toBe(0);
   const text = said();
   for (const sign of [
+    /^console {2}http:\/\/127\.0\.0\.1:\d+\/$/m,
     /^ALLOWED: /m,
     /48 times GET http:\/\/tlu\.dl\.delivery\.mp\.microsoft\.com\/.*\n +206 Partial Content, 1048576 bytes$/m,
     /101 Switching Protocols, then: Control Room heard/,

@@ -2,8 +2,9 @@ import { once } from "node:events";
 import { type Socket, connect } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { PolicyView } from "../../src/admin/policy-view.ts";
-import { type Admin, type AdminOptions, createAdmin } from "../../src/admin/server.ts";
+import type { Admin, AdminOptions } from "../../src/admin/server.ts";
 import { createMetrics } from "../../src/record/metrics.ts";
+import { adminWith } from "../support/admin.ts";
 
 const policy: PolicyView = {
   hash: "0123456789abcdef",
@@ -23,16 +24,8 @@ afterEach(async () => {
 });
 
 async function start(changes: Partial<AdminOptions> = {}): Promise<number> {
-  const admin = createAdmin({
-    address: { host: "127.0.0.1", port: 0 },
-    names: ["sallyport"],
-    token: undefined,
-    metrics: createMetrics({ version: "1.2.3", nodeVersion: "v20.0.0" }),
-    isReady: () => true,
-    policy: () => policy,
-    now: () => 0,
-    ...changes,
-  });
+  const metrics = createMetrics({ version: "1.2.3", nodeVersion: "v20.0.0" });
+  const admin = adminWith({ names: ["sallyport"], metrics, policy: () => policy, ...changes });
   running.push(admin);
   return admin.listen();
 }

@@ -35,6 +35,8 @@ type Fault =
 
 type Ends = { readonly client: RawClient; readonly server: Recording | undefined };
 
+type WithOrigin = Ends & { readonly server: Recording };
+
 type Expected = {
   /** What the client gets: the status of an answer, or how its connection ends. Left out where it is gone itself. */
   readonly client?: number | "fin" | "reset";
@@ -78,6 +80,28 @@ const noOrigin = "no origin is known yet";
 const isItsTurn = "it is the other side's turn";
 const hasAccepted = "it has accepted";
 
+/** Nobody answers the question for the address, and then it is an origin that refuses. */
+const reachingForTunnel: State["faults"] = {
+  // The lookup goes on without it, for whoever asks next.
+  "client reset": { line: clientLeft, deadline: true },
+  "client FIN": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
+  "client stall": isItsTurn,
+  "origin reset": noOrigin,
+  "origin FIN": noOrigin,
+  "origin stall": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
+  "origin refuses": { client: 502, line: { outcome: "connection_refused", status: 502 }, deadline: true },
+};
+/** The head of the answer does not come, and deadlines end that. */
+const noAnswer: Expected = {
+  client: 504,
+  origin: "fin",
+  line: { outcome: "http_response_timeout", status: 504 },
+  deadline: true,
+};
+/** The origin goes away before it has answered, and halfway through its answer. */
+const goneEarly = { outcome: "connection_terminated", status: 502 };
+const goneHalfway = { outcome: "http_response_incomplete", closed_by: "upstream", bytes_down: 4 };
+
 const states: Readonly<Record<string, State>> = {
   "half a head": {
     zone: "tls",
@@ -99,16 +123,7 @@ const states: Readonly<Record<string, State>> = {
   "CONNECT, reaching": {
     zone: "silent",
     enter: (proxy, host) => askForName(proxy, host, connectHead(host)),
-    faults: {
-      // The lookup goes on without it, for whoever asks next.
-      "client reset": { line: clientLeft, deadline: true },
-      "client FIN": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
-      "client stall": isItsTurn,
-      "origin reset": noOrigin,
-      "origin FIN": noOrigin,
-      "origin stall": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
-      "origin refuses": { client: 502, line: { outcome: "connection_refused", status: 502 }, deadline: true },
-    },
+    faults: reachingForTunnel,
   },
   "CONNECT, peeking": {
     zone: "tls",
@@ -131,13 +146,7 @@ const states: Readonly<Record<string, State>> = {
   "CONNECT, vetting": {
     zone: "tls",
     isTunnel: true,
-    enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, connectHead(host), helloFor(host));
-      expect((await client.readHead()).status).toBe(200);
-      const server = await origin.recording(0);
-      await server.waitForBytes(helloFor(host).length);
-      return { client, server };
-    },
+    enter: sayHelloToOrigin,
     faults: {
       "client reset": { origin: "fin", line: clientLeft },
       "client FIN": { client: "fin", origin: "fin", line: clientLeft, deadline: true },
@@ -157,10 +166,7 @@ const states: Readonly<Record<string, State>> = {
     zone: "tls",
     isTunnel: true,
     enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, connectHead(host), helloFor(host));
-      expect((await client.readHead()).status).toBe(200);
-      const server = await origin.recording(0);
-      await server.waitForBytes(helloFor(host).length);
+      const { client, server } = await sayHelloToOrigin(proxy, host, origin);
       server.socket.write(answer);
       await client.readBytes(answer.length);
       return { client, server };
@@ -195,15 +201,8 @@ const states: Readonly<Record<string, State>> = {
   "request, reaching": {
     zone: "silent",
     enter: (proxy, host) => askForName(proxy, host, requestHead(host)),
-    faults: {
-      "client reset": { line: clientLeft, deadline: true },
-      "client FIN": { client: "fin", line: clientLeft, deadline: true },
-      "client stall": isItsTurn,
-      "origin reset": noOrigin,
-      "origin FIN": noOrigin,
-      "origin stall": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
-      "origin refuses": { client: 502, line: { outcome: "connection_refused", status: 502 }, deadline: true },
-    },
+    // Who asks for a page and ends does not want it; a tunnel may still carry the other direction.
+    faults: { ...reachingForTunnel, "client FIN": { client: "fin", line: clientLeft, deadline: true } },
   },
   "request, sending": {
     zone: "web",
@@ -217,11 +216,11 @@ const states: Readonly<Record<string, State>> = {
       "client reset": { origin: "fin", line: clientLeft },
       "client FIN": { client: "fin", origin: "fin", line: clientLeft },
       "client stall": { client: "fin", origin: "fin", line: idle, deadline: true },
-      "origin reset": { client: 502, line: { outcome: "connection_terminated", status: 502 }, deadline: true },
+      "origin reset": { client: 502, line: goneEarly, deadline: true },
       "origin FIN": {
         client: 502,
         origin: "fin",
-        line: { outcome: "connection_terminated", status: 502 },
+        line: goneEarly,
         deadline: true,
       },
       "origin stall": isItsTurn,
@@ -230,33 +229,21 @@ const states: Readonly<Record<string, State>> = {
   },
   "request, waiting for the answer": {
     zone: "web",
-    enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, requestHead(host));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
-      return { client, server };
-    },
+    enter: (proxy, host, origin) => askOrigin(proxy, origin, requestHead(host)),
     faults: {
       "client reset": { origin: "fin", line: clientLeft },
       "client FIN": { client: "fin", origin: "fin", line: clientLeft },
       "client stall": isItsTurn,
-      "origin reset": { client: 502, line: { outcome: "connection_terminated", status: 502 } },
-      "origin FIN": { client: 502, origin: "fin", line: { outcome: "connection_terminated", status: 502 } },
-      "origin stall": {
-        client: 504,
-        origin: "fin",
-        line: { outcome: "http_response_timeout", status: 504 },
-        deadline: true,
-      },
+      "origin reset": { client: 502, line: goneEarly },
+      "origin FIN": { client: 502, origin: "fin", line: goneEarly },
+      "origin stall": noAnswer,
       "origin refuses": hasAccepted,
     },
   },
   "request, answering": {
     zone: "web",
     enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, requestHead(host));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
+      const { client, server } = await askOrigin(proxy, origin, requestHead(host));
       server.socket.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
       await client.readHead();
       await client.readBytes(4);
@@ -268,12 +255,12 @@ const states: Readonly<Record<string, State>> = {
       "client stall": isItsTurn,
       "origin reset": {
         client: "fin",
-        line: { outcome: "http_response_incomplete", closed_by: "upstream", bytes_down: 4 },
+        line: goneHalfway,
       },
       "origin FIN": {
         client: "fin",
         origin: "fin",
-        line: { outcome: "http_response_incomplete", closed_by: "upstream", bytes_down: 4 },
+        line: goneHalfway,
       },
       "origin stall": { client: "fin", origin: "fin", line: idle, deadline: true },
       "origin refuses": hasAccepted,
@@ -282,9 +269,7 @@ const states: Readonly<Record<string, State>> = {
   "request, answering a client that reads nothing": {
     zone: "web",
     enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, requestHead(host));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
+      const { client, server } = await askOrigin(proxy, origin, requestHead(host));
       // More than all buffers on the way take, so that both directions stand still.
       server.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${2 ** 27}\r\n\r\n`);
       server.socket.write(Buffer.alloc(2 ** 26));
@@ -305,52 +290,30 @@ const states: Readonly<Record<string, State>> = {
   "WebSocket, reaching": {
     zone: "silent",
     enter: (proxy, host) => askForName(proxy, host, handshakeHead(host)),
-    faults: {
-      "client reset": { line: clientLeft, deadline: true },
-      "client FIN": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
-      "client stall": isItsTurn,
-      "origin reset": noOrigin,
-      "origin FIN": noOrigin,
-      "origin stall": { client: 504, line: { outcome: "dns_timeout", status: 504 }, deadline: true },
-      "origin refuses": { client: 502, line: { outcome: "connection_refused", status: 502 }, deadline: true },
-    },
+    faults: reachingForTunnel,
   },
   "WebSocket, asking": {
     zone: "socket",
     enter: async (proxy, host, origin) => {
       // What is sent early is held, and never reaches an origin that does not switch.
-      const client = await ask(proxy, handshakeHead(host), Buffer.from("early"));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
+      const { client, server } = await askOrigin(proxy, origin, handshakeHead(host), Buffer.from("early"));
       expect(server.bytes().toString("latin1")).toMatch(/\r\n\r\n$/);
       return { client, server };
     },
     faults: {
       "client reset": { origin: "fin", line: clientLeft },
-      "client FIN": {
-        client: 504,
-        origin: "fin",
-        line: { outcome: "http_response_timeout", status: 504 },
-        deadline: true,
-      },
+      "client FIN": noAnswer,
       "client stall": isItsTurn,
-      "origin reset": { client: 502, line: { outcome: "connection_terminated", status: 502 } },
-      "origin FIN": { client: 502, origin: "fin", line: { outcome: "connection_terminated", status: 502 } },
-      "origin stall": {
-        client: 504,
-        origin: "fin",
-        line: { outcome: "http_response_timeout", status: 504 },
-        deadline: true,
-      },
+      "origin reset": { client: 502, line: goneEarly },
+      "origin FIN": { client: 502, origin: "fin", line: goneEarly },
+      "origin stall": noAnswer,
       "origin refuses": hasAccepted,
     },
   },
   "WebSocket, answering without a switch": {
     zone: "socket",
     enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, handshakeHead(host));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
+      const { client, server } = await askOrigin(proxy, origin, handshakeHead(host));
       server.socket.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 8\r\n\r\nhalf");
       expect((await client.readHead()).status).toBe(403);
       await client.readBytes(4);
@@ -362,12 +325,12 @@ const states: Readonly<Record<string, State>> = {
       "client stall": isItsTurn,
       "origin reset": {
         client: "reset",
-        line: { outcome: "http_response_incomplete", closed_by: "upstream", bytes_down: 4 },
+        line: goneHalfway,
       },
       "origin FIN": {
         client: "reset",
         origin: "fin",
-        line: { outcome: "http_response_incomplete", closed_by: "upstream", bytes_down: 4 },
+        line: goneHalfway,
       },
       "origin stall": { client: "reset", origin: "fin", line: idle, deadline: true },
       "origin refuses": hasAccepted,
@@ -377,9 +340,7 @@ const states: Readonly<Record<string, State>> = {
     zone: "socket",
     isTunnel: true,
     enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, handshakeHead(host), Buffer.from("early"));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
+      const { client, server } = await askOrigin(proxy, origin, handshakeHead(host), Buffer.from("early"));
       server.socket.write(switched);
       expect((await client.readHead()).status).toBe(101);
       await until(server, "early");
@@ -399,9 +360,7 @@ const states: Readonly<Record<string, State>> = {
     zone: "socket",
     isTunnel: true,
     enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, handshakeHead(host));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
+      const { client, server } = await askOrigin(proxy, origin, handshakeHead(host));
       server.socket.write(switched);
       expect((await client.readHead()).status).toBe(101);
       return { client, server };
@@ -429,9 +388,7 @@ const states: Readonly<Record<string, State>> = {
   "a connection kept for the next request": {
     zone: "web",
     enter: async (proxy, host, origin) => {
-      const client = await ask(proxy, requestHead(host));
-      const server = await origin.recording(0);
-      await until(server, "\r\n\r\n");
+      const { client, server } = await askOrigin(proxy, origin, requestHead(host));
       server.socket.end(ok);
       const head = await client.readHead();
       expect(head.headers.get("connection")).toBe("keep-alive");
@@ -705,6 +662,23 @@ function endOf({ socket }: Recording): Promise<"fin" | "reset"> {
     socket.once("end", () => fulfil("fin"));
     socket.once("close", (failed) => fulfil(failed ? "reset" : "fin"));
   });
+}
+
+/** Up to an origin that has the client's hello, and has not answered it. */
+async function sayHelloToOrigin(proxy: Sallyport, host: string, origin: TcpOrigin): Promise<WithOrigin> {
+  const client = await ask(proxy, connectHead(host), helloFor(host));
+  expect((await client.readHead()).status).toBe(200);
+  const server = await origin.recording(0);
+  await server.waitForBytes(helloFor(host).length);
+  return { client, server };
+}
+
+/** Up to an origin that has the whole head. */
+async function askOrigin(proxy: Sallyport, origin: TcpOrigin, head: string, behind?: Uint8Array): Promise<WithOrigin> {
+  const client = await ask(proxy, head, behind);
+  const server = await origin.recording(0);
+  await until(server, "\r\n\r\n");
+  return { client, server };
 }
 
 /** Up to the question for the address, which nobody answers. */

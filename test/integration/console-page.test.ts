@@ -4,8 +4,8 @@ import { request } from "node:http";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { readConsole } from "../../src/admin/console-page.ts";
-import { type Admin, type AdminOptions, createAdmin } from "../../src/admin/server.ts";
-import { createMetrics } from "../../src/record/metrics.ts";
+import type { Admin, AdminOptions } from "../../src/admin/server.ts";
+import { adminWith } from "../support/admin.ts";
 
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
@@ -18,17 +18,7 @@ afterEach(async () => {
 });
 
 async function start(changes: Partial<AdminOptions> = {}): Promise<number> {
-  const admin = createAdmin({
-    address: { host: "127.0.0.1", port: 0 },
-    names: [],
-    token: undefined,
-    metrics: createMetrics({ version: "1", nodeVersion: "20" }),
-    isReady: () => true,
-    policy: () => ({ hash: "", generation: 1, default_mode: "enforce", files: [], groups: [], rules: [] }),
-    console: readConsole(),
-    now: () => 0,
-    ...changes,
-  });
+  const admin = adminWith({ console: readConsole(), ...changes });
   running.push(admin);
   return admin.listen();
 }

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from "vitest";
 import type { OfferPacks } from "../../src/admin/denial-proposal.ts";
-import { type Admin, type AdminOptions, createAdmin } from "../../src/admin/server.ts";
+import type { Admin, AdminOptions } from "../../src/admin/server.ts";
 import { type Denials, createDenials } from "../../src/record/denials.ts";
-import { createMetrics } from "../../src/record/metrics.ts";
+import { adminWith } from "../support/admin.ts";
 import { rule, rulesetOf } from "../support/policy.ts";
 import { sightingWith } from "../support/sighting.ts";
 
@@ -33,13 +33,7 @@ type Started = { readonly denials: Denials; readonly url: string };
 async function start(changes: Partial<AdminOptions> = {}, offerPacks?: OfferPacks): Promise<Started> {
   const now = (): number => Date.UTC(2026, 10, 21, 12);
   const denials = createDenials({ topSlots: 0, now });
-  const admin = createAdmin({
-    address: { host: "127.0.0.1", port: 0 },
-    names: [],
-    token: undefined,
-    metrics: createMetrics({ version: "1", nodeVersion: "20" }),
-    isReady: () => true,
-    policy: () => ({ hash: "", generation: 1, default_mode: "enforce", files: [], groups: [], rules: [] }),
+  const admin = adminWith({
     denials: { denials, ruleset: () => ruleset, ...(offerPacks === undefined ? {} : { offerPacks }) },
     now,
     ...changes,
@@ -357,6 +351,15 @@ describe("/api/denials/stream", () => {
     await expect.poll(async () => (await read(url)).status, { timeout: 5_000 }).toBe(200);
   });
 
+  test("has no reader by HEAD, which asks for its fields alone", async () => {
+    const { url } = await start({ limits });
+    for (let i = 0; i < 17; i++) {
+      const head = await fetch(`${url}/api/denials/stream`, { method: "HEAD", headers: { connection: "close" } });
+      expect([head.status, head.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    }
+    expect((await read(url)).status).toBe(200);
+  });
+
   test("ends when the proxy drains, and does not begin again", async () => {
     let ready = true;
     const { url } = await start({ isReady: () => ready });
@@ -387,15 +390,7 @@ describe("the gate", () => {
   );
 
   test("they do not exist where nothing is behind them", async () => {
-    const admin = createAdmin({
-      address: { host: "127.0.0.1", port: 0 },
-      names: [],
-      token: undefined,
-      metrics: createMetrics({ version: "1", nodeVersion: "20" }),
-      isReady: () => true,
-      policy: () => ({ hash: "", generation: 1, default_mode: "enforce", files: [], groups: [], rules: [] }),
-      now: () => 0,
-    });
+    const admin = adminWith();
     running.push(admin);
     expect((await get(`http://127.0.0.1:${await admin.listen()}/api/denials`)).status).toBe(404);
   });

@@ -80,6 +80,7 @@ async function start(lab: Lab): Promise<Sallyport> {
 async function show(lab: Lab, sallyport: Sallyport): Promise<void> {
   const around = { proxyPort: sallyport.port, ca: lab.ca };
   say(`proxy    127.0.0.1:${sallyport.port}, with policies/default.yaml and the pack automation-anywhere`);
+  say(`console  http://127.0.0.1:${sallyport.adminPort}/`);
   say(`metrics  http://127.0.0.1:${sallyport.adminPort}/metrics`);
   say(
     `vendors  stand-ins on loopback, where connect_to leads: "${lab.connectTo[3]}" and ${lab.connectTo.length - 1} more`,

@@ -1,11 +1,11 @@
 /** A real nginx as origin: static files over HTTP and HTTPS on loopback, with a log of what reached it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { endProcess } from "./end-process.ts";
 import { freePort } from "./ports.ts";
 import { requireTool } from "./tools.ts";
 
@@ -48,7 +48,6 @@ export const loggedVariables: readonly string[] = [
 ];
 
 const startTimeoutMs = 10_000;
-const stopTimeoutMs = 5_000;
 const startAttempts = 5;
 
 /** Starts nginx and returns once it answers. Runs as whoever runs the tests. */
@@ -87,7 +86,7 @@ async function launch(options: NginxOptions, httpPort: number, httpsPort: number
   const killAtExit = (): boolean => child.kill("SIGKILL");
   process.once("exit", killAtExit);
   const stop = async (): Promise<void> => {
-    await end(child);
+    await endProcess(child);
     process.removeListener("exit", killAtExit);
     await rm(prefix, { recursive: true, force: true });
   };
@@ -145,15 +144,6 @@ async function probe(port: number, path: string): Promise<void> {
     request.once("timeout", () => request.destroy(new Error(`nginx did not answer within ${startTimeoutMs} ms`)));
   });
   if (status !== 204) throw new Error(`port ${port} is not our nginx: status ${status}`);
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const closed = once(child, "close");
-  const deadline = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
-  child.kill("SIGTERM");
-  await closed;
-  clearTimeout(deadline);
 }
 
 type Site = {

@@ -1,11 +1,11 @@
 /** A real Prometheus on a free loopback port, which scrapes one address twice a second and keeps its data in a directory of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { stringify } from "yaml";
+import { endProcess } from "./end-process.ts";
 import { requireTool } from "./tools.ts";
 
 export type Sample = {
@@ -41,7 +41,6 @@ export type PrometheusOptions = {
 const job = "sallyport";
 const scrapeInterval = "500ms";
 const startTimeoutMs = 10_000;
-const stopTimeoutMs = 5_000;
 const patienceMs = 15_000;
 const pollMs = 100;
 
@@ -68,7 +67,7 @@ export async function startPrometheus(options: PrometheusOptions): Promise<Prome
   const killAtExit = (): boolean => child.kill("SIGKILL");
   process.once("exit", killAtExit);
   const stop = async (): Promise<void> => {
-    await end(child);
+    await endProcess(child);
     process.removeListener("exit", killAtExit);
     await rm(directory, { recursive: true, force: true });
   };
@@ -149,13 +148,4 @@ function samplesOf(data: unknown): readonly Sample[] {
     labels: metric,
     values: (value === undefined ? values : [value]).map(([, text]) => Number(text)),
   }));
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const closed = once(child, "close");
-  const deadline = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
-  child.kill("SIGTERM");
-  await closed;
-  clearTimeout(deadline);
 }

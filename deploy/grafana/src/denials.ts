@@ -1,7 +1,7 @@
 /** What was denied: why, to whom, by which rule, and which hosts. */
 import { CountsPerMinute, NoUnit, PercentUnit, Short } from "@grafana/grafana-foundation-sdk/units";
 import type { DashboardWords } from "./frame.ts";
-import { type Column, lines, logTable, number, series, table, withFile } from "./panels.ts";
+import { type Columns, lines, logTable, number, series, table, withFile } from "./panels.ts";
 
 const denied = series("decisions_total", 'verdict="deny"');
 const decided = series("decisions_total");
@@ -9,14 +9,12 @@ const wouldBeDenied = series("decisions_total", 'verdict="allow", reason!="allow
 const deniedByRule = series("rule_decisions_total", 'verdict="deny", rule!="_other"');
 
 const consoleLink = { title: "Show in the console", url: "${console:raw}/#/denials/${__value.raw}" };
-const logColumns: readonly Column[] = [
-  { field: "Time", title: "time" },
-  ...["reason", "would", "client", "group", "method", "host", "port", "sni", "rule", "nearest"].map((field) => ({
-    field,
-    title: field,
-  })),
-  { field: "denial", title: "denial", link: consoleLink },
-];
+const logFields = ["reason", "would", "client", "group", "method", "host", "port", "sni", "rule", "nearest"];
+const logColumns: Columns = {
+  Time: "time",
+  ...Object.fromEntries(logFields.map((field) => [field, field])),
+  denial: { title: "denial", link: consoleLink },
+};
 
 export const denials: DashboardWords = {
   name: "denials",
@@ -96,14 +94,14 @@ export const denials: DashboardWords = {
             reasons: ["How to look"],
           },
           { expr: `sort_desc(${series("top_denials")} > 0)` },
-          [
-            { field: "host", title: "Host" },
-            { field: "reason", title: "Reason" },
-            { field: "group", title: "Group" },
-            { field: "Value", title: "Denials" },
-            { field: "id", title: "Id", link: consoleLink },
-            { field: "instance", title: "Instance" },
-          ],
+          {
+            host: "Host",
+            reason: "Reason",
+            group: "Group",
+            Value: "Denials",
+            id: { title: "Id", link: consoleLink },
+            instance: "Instance",
+          },
         ),
       ],
     },
@@ -164,10 +162,7 @@ export const denials: DashboardWords = {
             reasons: ["rule_denied", "scheme_mismatch", "port_mismatch"],
           },
           { expr: `topk(25, sum by (rule) (increase(${deniedByRule}[$__range])) > 0)` },
-          [
-            { field: "rule", title: "Rule" },
-            { field: "Value", title: "Denials" },
-          ],
+          { rule: "Rule", Value: "Denials" },
         ),
       ],
     },

@@ -49,12 +49,13 @@ export type Query = {
   readonly legend?: string;
 };
 
-/** A column of a table: a label of the query, or `Value`. */
-export type Column = {
-  readonly field: string;
+/** The columns of a table in their order, each with its title: fields of the log, labels of the query, or `Value`. */
+export type Columns = Readonly<Record<string, string | LinkedColumn>>;
+
+export type LinkedColumn = {
   readonly title: string;
   /** Where its cells lead, `${__value.raw}` being what stands in one. */
-  readonly link?: { readonly title: string; readonly url: string };
+  readonly link: { readonly title: string; readonly url: string };
 };
 
 type Bad = { readonly from: number } | { readonly below: number };
@@ -118,7 +119,7 @@ export function number(words: PanelWords, query: Query, bad?: Bad): Panel {
 }
 
 /** A table of one query: the columns in this order, and no others. The query's value is in `Value`. */
-export function table(words: PanelWords, query: Query, columns: readonly Column[]): Panel {
+export function table(words: PanelWords, query: Query, columns: Columns): Panel {
   const builder = new TableBuilder()
     .targets([promQuery(query, 0).instant().format(PromQueryFormat.Table)])
     .transformations(onlyColumns(columns));
@@ -127,7 +128,7 @@ export function table(words: PanelWords, query: Query, columns: readonly Column[
 }
 
 /** Lines of the log as a table; each column is a field of the log line. */
-export function logTable(words: PanelWords, expr: string, columns: readonly Column[]): Panel {
+export function logTable(words: PanelWords, expr: string, columns: Columns): Panel {
   const query = new LokiQueryBuilder().expr(expr).refId("A").datasource(loki).queryType("range").maxLines(500);
   const builder = new TableBuilder()
     .targets([query])
@@ -182,18 +183,22 @@ function reasonLink(heading: string): { build: () => DashboardLink } {
   return inPlainSight(builder);
 }
 
-function onlyColumns(columns: readonly Column[]): { id: string; options: unknown }[] {
-  const indexByName = Object.fromEntries(columns.map(({ field }, i) => [field, i]));
-  const renameByName = Object.fromEntries(columns.map(({ field, title }) => [field, title]));
+function onlyColumns(columns: Columns): { id: string; options: unknown }[] {
+  const names = Object.keys(columns);
+  const indexByName = Object.fromEntries(names.map((name, i) => [name, i]));
+  const renameByName = Object.fromEntries(
+    Object.entries(columns).map(([name, column]) => [name, typeof column === "string" ? column : column.title]),
+  );
   return [
-    { id: "filterFieldsByName", options: { include: { names: columns.map(({ field }) => field) } } },
+    { id: "filterFieldsByName", options: { include: { names } } },
     { id: "organize", options: { indexByName, renameByName } },
   ];
 }
 
-function showColumns(builder: TableBuilder, columns: readonly Column[]): void {
-  for (const { title, link } of columns) {
-    if (link === undefined) continue;
+function showColumns(builder: TableBuilder, columns: Columns): void {
+  for (const column of Object.values(columns)) {
+    if (typeof column === "string") continue;
+    const { title, link } = column;
     const properties: DynamicConfigValue[] = [{ id: "links", value: [{ ...link, targetBlank: true }] }];
     builder.overrideByName(title, properties);
   }

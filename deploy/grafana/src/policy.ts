@@ -69,10 +69,7 @@ export const policy: DashboardWords = {
             width: 12,
           },
           { expr: series("policy_info") },
-          [
-            { field: "instance", title: "Instance" },
-            { field: "hash", title: "Hash" },
-          ],
+          { instance: "Instance", hash: "Hash" },
         ),
         table(
           {
@@ -83,10 +80,7 @@ export const policy: DashboardWords = {
             reasons: ["SallyportReloadFailed"],
           },
           { expr: `${series("policy_last_success_timestamp_seconds")} * 1000` },
-          [
-            { field: "instance", title: "Instance" },
-            { field: "Value", title: "Loaded" },
-          ],
+          { instance: "Instance", Value: "Loaded" },
         ),
         table(
           {
@@ -96,11 +90,7 @@ export const policy: DashboardWords = {
             width: 6,
           },
           { expr: series("build_info") },
-          [
-            { field: "instance", title: "Instance" },
-            { field: "version", title: "Sallyport" },
-            { field: "node", title: "Node" },
-          ],
+          { instance: "Instance", version: "Sallyport", node: "Node" },
         ),
         lines(
           {
@@ -134,10 +124,7 @@ export const policy: DashboardWords = {
             reasons: ["SallyportRuleExpiring"],
           },
           { expr: `sort(clamp_min(min by (rule) (${series("rule_expiry_timestamp_seconds")}) - time(), 0))` },
-          [
-            { field: "rule", title: "Rule" },
-            { field: "Value", title: "Left" },
-          ],
+          { rule: "Rule", Value: "Left" },
         ),
         table(
           {
@@ -149,10 +136,7 @@ export const policy: DashboardWords = {
             width: 12,
           },
           { expr: `sort(sum by (rule) (increase(${byRule}[$__range])) == 0)` },
-          [
-            { field: "rule", title: "Rule" },
-            { field: "Value", title: "Decisions" },
-          ],
+          { rule: "Rule", Value: "Decisions" },
         ),
         table(
           {
@@ -163,11 +147,7 @@ export const policy: DashboardWords = {
             width: 24,
           },
           { expr: `topk(50, sum by (rule, verdict) (increase(${byRule}[$__range])) > 0)` },
-          [
-            { field: "rule", title: "Rule" },
-            { field: "verdict", title: "Verdict" },
-            { field: "Value", title: "Decisions" },
-          ],
+          { rule: "Rule", verdict: "Verdict", Value: "Decisions" },
         ),
       ],
     },

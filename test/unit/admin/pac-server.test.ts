@@ -158,7 +158,7 @@ describe("refused are", () => {
 });
 
 describe("limits", () => {
-  const limits = { connections: 2, headBytes: 1024, headTimeoutMs: 100, idleTimeoutMs: 300 };
+  const limits = { connections: 2, headBytes: 1024, headTimeoutMs: 100, requestTimeoutMs: 300, idleTimeoutMs: 300 };
 
   test("a head that does not come in time, or is too large, ends the connection", async () => {
     const port = await start({ limits });

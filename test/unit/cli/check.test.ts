@@ -53,6 +53,16 @@ function parse(text: string): Told {
 }
 
 describe("check", () => {
+  test("warns of a parent's credentials that everybody on the machine can read", async () => {
+    const parents = '[{ hosts: ["*"], via: "http://parent:3128", credentials_file: gate }]';
+    const files = { "sallyport.yaml": `version: 1\nparents: ${parents}\n`, gate: "user:password" };
+    const asked: string[] = [];
+    const isOpenToOthers = (path: string): boolean => asked.push(path) > 0;
+    const { stderr, stdout } = await run(["check"], { files, isOpenToOthers });
+    expect(stdout + stderr).toContain("warning: `gate` is open to every user of this machine: chmod 640");
+    expect(asked).toEqual(["/nowhere/site/gate"]);
+  });
+
   test("says that a policy is valid, with what was looked at", async () => {
     const { exit, stdout, stderr } = await run(["check", "site.yaml"], { files: { "site.yaml": clean } });
     expect(stdout).toBe("valid: 1 rule in 1 site policy, 1 rule in 1 pack, 1 test passed, 9 cases of packs passed\n");

@@ -252,6 +252,15 @@ next: write mode: enforce into kiosks under clients of the site policy
     });
   });
 
+  test("lines that do not say when they were written count as others do", async () => {
+    const undated = [line(passed), line(fine)].map((text) => text.replace(/"time":"[^"]*",?/, "")).join("");
+    const { exit, stdout } = await readiness(undated);
+    expect([exit, stdout.split("\n")[1]]).toEqual([1, "2 exchanges of all clients at times unknown"]);
+    const told = JSON.parse((await readiness(undated, "--json")).stdout) as object;
+    expect(told).toMatchObject({ ready: false, exchanges: 2 });
+    expect(told).not.toHaveProperty("since");
+  });
+
   test("a group that the policy does not have is a mistake", async () => {
     expect((await readiness(line(fine), "--group", "kiosk")).exit).toBe(2);
   });

@@ -83,6 +83,17 @@ describe("packs show", () => {
     });
   });
 
+  test("shows an address alone, and a block with the length of its prefix", async () => {
+    const addresses = ["192.0.2.7", "192.0.2.8/32", "192.0.0.0/24", "2001:db8::/32", "2001:db8::7", "2001:db8::8/128"];
+    const pack = `version: 1\nname: relays\nrules:\n  - { id: r, addresses: ${JSON.stringify(addresses)}, expect: https }\n`;
+    const io = { policiesDir: "/none", disk: { readFile: () => pack, listFiles: () => ["relays.yaml"] } };
+    const { stdout } = await run(["packs", "show", "relays"], { io });
+    const shown = stdout.match(/[0-9a-f]+[.:]\S+/g);
+    expect(shown).toEqual(["192.0.2.7", "192.0.2.8", "192.0.0.0/24", "2001:db8::/32", "2001:db8::7", "2001:db8::8"]);
+    const document = await run(["packs", "--markdown"], { io });
+    expect(document.stdout).toContain(`| ${shown?.map((text) => `\`${text}\``).join("<br>")} |`);
+  });
+
   const wrong: Readonly<Record<string, readonly [args: readonly string[], said: readonly string[]]>> = {
     "a misspelt name": [
       ["windows-updat"],

@@ -10,6 +10,8 @@ export type Surroundings = {
   /** Files by name, in the working directory. */
   readonly files?: Readonly<Record<string, string>>;
   readonly stdin?: Readable | string;
+  /** Of the disk. */
+  readonly isOpenToOthers?: (path: string) => boolean;
   /** What `Io` has besides, or in place of, what is here. */
   readonly io?: object;
 };
@@ -23,7 +25,7 @@ export const now = Date.UTC(2026, 10, 21, 12);
 /** Runs the program. It sees the packs on the disk, and of other files only those given. */
 export async function run(
   args: readonly string[],
-  { files = {}, stdin = "", io: given = {} }: Surroundings = {},
+  { files = {}, stdin = "", isOpenToOthers = () => false, io: given = {} }: Surroundings = {},
 ): Promise<Run> {
   let stdout = "";
   let stderr = "";
@@ -43,6 +45,7 @@ export async function run(
         throw Object.assign(new Error(`no ${path}`), { code: "ENOENT" });
       },
       listFiles: disk.listFiles,
+      isOpenToOthers,
     },
     openRead: (path) => Readable.from([Buffer.from(inMemory.get(path) ?? "")]),
     createFile: () => {

@@ -121,3 +121,8 @@ test("once closed it says nothing more", async () => {
   await expectChanges(10);
   other.close();
 });
+
+test("a disk that is looked at answers all that the disk does", () => {
+  const sighted = sightFiles({ ...disk, isOpenToOthers: (path) => path === "open" });
+  expect(["open", "closed"].map((path) => sighted.disk.isOpenToOthers?.(path))).toEqual([true, false]);
+});
