@@ -9,6 +9,7 @@
 import { type Server, type Socket, createServer } from "node:net";
 import type { ListenerSettings } from "../config/settings.ts";
 import { type Chain, type Link, createChain } from "../egress/chain.ts";
+import type { Deadline } from "../egress/deadlines.ts";
 import type { Pool } from "../egress/pool.ts";
 import { heedErrors } from "../egress/socket-owner.ts";
 import { type Address, cidrContains, parseAddress } from "../names/address.ts";
@@ -40,6 +41,8 @@ export type Listener = {
 
 /** Finds peers that vanished without a word, so that their tunnels end before the idle deadline. */
 const tcpKeepAliveMs = 60_000;
+/** Who stays so long is probed from then on: most are gone before, and it takes four system calls. */
+const staysAfterMs = 30_000;
 /** Refused connections of one client that may linger at a time, so that it can be told why. */
 const maxRefusedOfClient = 64;
 /** Of peers that speak no PROXY protocol, or must not, one line in so many milliseconds is enough. */
@@ -62,6 +65,8 @@ export type ListenerServices = {
 type Client = {
   readonly socket: Socket;
   lane: Lane | undefined;
+  /** By TCP's keep-alive. */
+  isProbed: boolean;
   /** Where it is counted, and under which name. */
   countedIn: ConnectionCounts | undefined;
   countedAs: string;
@@ -90,13 +95,9 @@ export function createListener(
   let allClosed: (() => void) | undefined;
   let drained: Promise<void> | undefined;
   let strangerToldAtMs = -Infinity;
+  let probing: Deadline | undefined;
 
-  const server = createServer({
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: tcpKeepAliveMs,
-  });
+  const server = createServer({ allowHalfOpen: true, noDelay: true });
   server.on("connection", onConnection);
 
   function onConnection(socket: Socket): void {
@@ -107,18 +108,30 @@ export function createListener(
       socket.destroy();
       return;
     }
-    const client: Client = { socket, lane: undefined, countedIn: undefined, countedAs: "" };
+    const client: Client = { socket, lane: undefined, isProbed: false, countedIn: undefined, countedAs: "" };
     const link = clients.add(client);
+    probing ??= context.deadlines.after(staysAfterMs, probe);
     socket.on("close", () => {
       clients.remove(link);
       countOut(client);
-      if (clients.size() === 0) allClosed?.();
+      if (clients.size() > 0) return;
+      probing?.cancel();
+      probing = undefined;
+      allClosed?.();
     });
     guard(socket, () => {
       if (proxyProtocol === null) admit(client, peer);
       else if (proxyProtocol.some((block) => cidrContains(block, peer))) introduce(client, peer);
       else refuseStranger(socket, peer, "is not in proxy_protocol.from of");
     });
+  }
+
+  function probe(): void {
+    clients.each((client) => {
+      if (!client.isProbed) client.socket.setKeepAlive(true, tcpKeepAliveMs);
+      client.isProbed = true;
+    });
+    probing = context.deadlines.after(staysAfterMs, probe);
   }
 
   /** Of a load balancer: it says for whom it speaks. Until then the connection is its own. */

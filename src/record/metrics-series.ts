@@ -117,8 +117,18 @@ export function createGauges(registry: Registry) {
   const registers = [registry];
   const first = { registers, aggregator: "first" as const };
   const least = { registers, aggregator: "min" as const };
+  /** Counted here, since prom-client looks labels up at each step. */
+  const open = { tunnels: 0 };
   return {
-    tunnelsActive: new Gauge({ name: "sallyport_tunnels_active", help: "Tunnels open now.", registers }),
+    open,
+    tunnelsActive: new Gauge({
+      name: "sallyport_tunnels_active",
+      help: "Tunnels open now.",
+      registers,
+      collect() {
+        this.set(open.tunnels);
+      },
+    }),
     decisionDuration: new Histogram({
       name: "sallyport_decision_duration_seconds",
       help: "Time to decide on a request; one in 64 is measured.",

@@ -111,8 +111,8 @@ export function createMetrics(build: { readonly version: string; readonly nodeVe
     blockedAddress: (addressClass) => tables.blockedAddresses.add(1, addressClass),
     limitRejected: (limit) => tables.limitRejections.add(1, limit),
     sniInspected: (result) => tables.sniInspections.add(1, result),
-    tunnelOpened: () => gauges.tunnelsActive.inc(),
-    tunnelClosed: () => gauges.tunnelsActive.dec(),
+    tunnelOpened: () => void gauges.open.tunnels++,
+    tunnelClosed: () => void gauges.open.tunnels--,
     policyLoaded({ hash, rules, atMs }) {
       gauges.policy.reset();
       gauges.policy.set({ hash }, 1);
