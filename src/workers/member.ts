@@ -24,29 +24,15 @@ export function startMember<Options>({ onMessage, onEnd }: MemberEvents): Member
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({ serialization: "advanced" });
   const worker: Worker = cluster.fork();
-  let how: string | undefined;
-  let isCut = false;
-  let isOver = false;
-  const settle = (): void => {
-    if (isOver || how === undefined || !isCut) return;
-    isOver = true;
-    onEnd(how);
-  };
   worker.on("error", (error) => {
-    // Either it could not be started, and there will be no other event, or it is gone and cannot be written to.
-    if (worker.process.pid !== undefined) return;
-    how = `before it began: ${error.message}`;
-    isCut = true;
-    setImmediate(settle);
+    // Either it could not be started, and no other event is sure to come, or it is gone and cannot be written to.
+    if (worker.process.pid === undefined) setImmediate(onEnd, `before it began: ${error.message}`);
   });
   worker.on("message", (message: FromWorker) => onMessage(message));
-  worker.on("exit", (code, signal: string | null) => {
-    how = signal === null ? `with exit code ${code}` : `by ${signal}`;
-    settle();
-  });
-  worker.on("disconnect", () => {
-    isCut = true;
-    settle();
+  // Not "exit" and "disconnect": the second never comes where a listener was on its way to the worker, since Node then
+  // waits for a receipt that nobody will send. "close" is: it is gone, and its channel has been read to the end.
+  worker.process.once("close", (code: number | null, signal: string | null) => {
+    if (worker.process.pid !== undefined) onEnd(signal === null ? `with exit code ${code}` : `by ${signal}`);
   });
   return {
     id: worker.id,

@@ -259,36 +259,32 @@ describe.skipIf(!canSeeFiles)("the end", () => {
     await proxy.stop();
   });
 
-  // On Node 24 it took longer than it may, and why is not known yet.
-  test.skipIf(Number(process.versions.node.split(".")[0]) > 20)(
-    "a port in use: the same words as with one worker, and nothing is left running",
-    async () => {
-      const taken = createServer();
-      taken.listen(0, "127.0.0.1");
-      await once(taken, "listening");
-      const { port } = taken.address() as AddressInfo;
-      const said = await Promise.all(
-        [1, 2].map(async (workers) => {
-          const directory = await writeFiles({ workers, listen: [{ kind: "proxy", address: `127.0.0.1:${port}` }] });
-          const child = spawn(process.execPath, [program, "serve"], {
-            cwd: directory,
-            stdio: ["ignore", "pipe", "pipe"],
-          });
-          let text = "";
-          child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
-          child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
-          // Fulfilled when nobody holds its output any more, its workers included.
-          const [code] = (await once(child, "close")) as [number];
-          await rm(directory, { recursive: true });
-          return { code, text: text.replaceAll(/^sallyport: (warning|hint): .*\n/gm, "") };
-        }),
-      );
-      taken.close();
-      expect(said[1]).toEqual(said[0]);
-      expect(said[0]?.code).toBe(1);
-      expect(said[0]?.text).toContain(`sallyport: error: 127.0.0.1:${port} is in use`);
-    },
-  );
+  test("a port in use: the same words as with one worker, and nothing is left running", async () => {
+    const taken = createServer();
+    taken.listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const { port } = taken.address() as AddressInfo;
+    const said = await Promise.all(
+      [1, 2].map(async (workers) => {
+        const directory = await writeFiles({ workers, listen: [{ kind: "proxy", address: `127.0.0.1:${port}` }] });
+        const child = spawn(process.execPath, [program, "serve"], {
+          cwd: directory,
+          stdio: ["ignore", "pipe", "pipe"],
+        });
+        let text = "";
+        child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        // Fulfilled when nobody holds its output any more, its workers included.
+        const [code] = (await once(child, "close")) as [number];
+        await rm(directory, { recursive: true });
+        return { code, text: text.replaceAll(/^sallyport: (warning|hint): .*\n/gm, "") };
+      }),
+    );
+    taken.close();
+    expect(said[1]).toEqual(said[0]);
+    expect(said[0]?.code).toBe(1);
+    expect(said[0]?.text).toContain(`sallyport: error: 127.0.0.1:${port} is in use`);
+  });
 });
 
 describe("the log file", () => {
