@@ -7,6 +7,7 @@
  * Until it is served a connection is this file's, with `head_timeout` for each step, and it counts in `connections`.
  */
 import { type Server, type Socket, createServer } from "node:net";
+import { LRUCache } from "lru-cache";
 import type { ListenerSettings } from "../config/settings.ts";
 import { type Chain, type Link, createChain } from "../egress/chain.ts";
 import type { Deadline } from "../egress/deadlines.ts";
@@ -102,7 +103,7 @@ export function createListener(
 
   function onConnection(socket: Socket): void {
     heedErrors(socket);
-    const peer = parseAddress(socket.remoteAddress?.split("%", 1)[0] ?? "");
+    const peer = peerOf(socket);
     // Reset before it was accepted: what it asks for would be judged for nobody, and nobody gets the answer.
     if (peer === undefined) {
       socket.destroy();
@@ -267,6 +268,19 @@ export function createListener(
     },
   };
 }
+
+/** Undefined of a socket that was reset before it was accepted. */
+function peerOf({ remoteAddress }: Socket): Address | undefined {
+  if (remoteAddress === undefined) return undefined;
+  const known = peers.get(remoteAddress);
+  if (known !== undefined) return known;
+  const peer = parseAddress(remoteAddress.split("%", 1)[0] ?? "");
+  if (peer !== undefined) peers.set(remoteAddress, peer);
+  return peer;
+}
+
+/** The same few come again and again. */
+const peers = new LRUCache<string, Address>({ max: 4_096 });
 
 function countOut(client: Client): void {
   client.countedIn?.leave(client.countedAs);

@@ -117,16 +117,18 @@ function shorten(text: string, maxLength: number): string {
   return text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
 }
 
-/** ISO 8601 in UTC; lines of the same millisecond share the text. */
+/** ISO 8601 in UTC; lines of the same second share its text. */
 function createTimestamps(now: () => number): () => string {
-  let knownMs = Number.NaN;
-  let known = "";
+  let knownSecond = Number.NaN;
+  let prefix = "";
   return () => {
     const nowMs = now();
-    if (nowMs !== knownMs) {
-      knownMs = nowMs;
-      known = new Date(nowMs).toISOString();
+    const second = Math.floor(nowMs / 1000);
+    if (second !== knownSecond) {
+      knownSecond = second;
+      // `2026-11-22T02:34:17.`
+      prefix = new Date(second * 1000).toISOString().slice(0, -4);
     }
-    return known;
+    return `${prefix}${String(nowMs - second * 1000).padStart(3, "0")}Z`;
   };
 }

@@ -48,7 +48,13 @@ export function hasField(fields: RawFields, name: string): boolean {
 /** Members of a comma-separated field over all its lines, trimmed and in lower case. */
 export function fieldTokens(fields: RawFields, name: string): readonly string[] {
   const values = fieldValues(fields, name);
-  if (values.length === 0) return none;
+  const [first] = values;
+  if (first === undefined) return none;
+  // The usual: one word.
+  if (values.length === 1 && first !== "" && !first.includes(",")) {
+    const token = first.trim().toLowerCase();
+    return token === "" ? none : [token];
+  }
   return values
     .flatMap((value) => value.split(","))
     .map((token) => token.trim().toLowerCase())
