@@ -3,6 +3,7 @@
  * The splice owns both sockets from the call on and destroys them on every way out.
  */
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { Deadline, Deadlines } from "./deadlines.ts";
 import { type Inflow, type Taken, type Upstream, pass } from "./inflow.ts";
 import { resetSocket } from "./reset.ts";
@@ -68,6 +69,8 @@ class Splicing implements Splice, SocketOwner {
   #onQuiet: (() => void) | undefined;
   #closedBy: SpliceEnd["closedBy"] | undefined;
   #outcome: SpliceEnd["outcome"] = "ok";
+  /** Closed since both sides are done. */
+  #finished: Socket | undefined;
   #open = 2;
 
   constructor(client: Socket, upstream: Socket, inflow: Inflow | undefined, options: SpliceOptions) {
@@ -123,7 +126,12 @@ class Splicing implements Splice, SocketOwner {
 
   onEnd(from: Socket): void {
     this.#closedBy ??= from === this.#client ? "client" : "upstream";
-    this.#otherOf(from).end();
+    const to = this.#otherOf(from);
+    // Who has said all it will say, and has been told all, is closed at once: its FIN goes out with that.
+    if (to.readableEnded && to.writableLength === 0 && !to.destroyed && !(to instanceof TLSSocket)) {
+      this.#finished = to;
+      to.destroy();
+    } else to.end();
   }
 
   onError(from: Socket): void {
@@ -132,7 +140,7 @@ class Splicing implements Splice, SocketOwner {
   }
 
   onClose(from: Socket): void {
-    const isFinished = from.readableEnded && from.writableFinished;
+    const isFinished = from.readableEnded && (from.writableFinished || from === this.#finished);
     if (!isFinished && !this.#otherOf(from).destroyed) this.onError(from);
     this.#open -= 1;
     if (this.#open > 0) return;

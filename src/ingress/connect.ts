@@ -6,7 +6,8 @@
  *
  * - deciding: head, authority and policy. Nothing has left the proxy.
  * - reaching: resolve, admit, dial; then the 200. A client that breaks off cancels it.
- * - peeking (https): the first bytes are read and held until they are one ClientHello; nothing goes upstream.
+ * - peeking (https): the first bytes are read and held until they are one ClientHello; nothing goes upstream. What the
+ *   server says by then is held as well.
  * - vetting (https): the ClientHello has gone upstream, and nothing else; what the server answers is held until the
  *   version is known.
  * - spliced: `egress/splice` owns both sockets. Until then the tunnel owns them, and its ways out are those of
@@ -33,7 +34,7 @@ import type { RequestHead } from "../wire/request-head.ts";
 import { type Connection, clientOf, isAdmitted } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { type OpenExchange, openExchange } from "./exchange.ts";
-import { type ClientFinding, type Look, type ServerFinding, peekClientHello, vetServerHello } from "./inspect.ts";
+import { type ClientFinding, type ServerFinding, hearServer, peekClientHello, vetServerHello } from "./inspect.ts";
 import { judgeTarget } from "./judge.ts";
 import { type Reached, reachAtOnce } from "./reach.ts";
 import { type FedAhead, feedAhead } from "./read-ahead.ts";
@@ -73,8 +74,8 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   readonly #ending: TunnelEnding;
   /** What is waited for: an address, a connection, a hello. */
   #waiting: { readonly cancel: () => void } | undefined;
-  /** The look at the server's answer, while there is one. */
-  #vet: (Look & { readonly onEnd: () => void }) | undefined;
+  /** What the server of an https tunnel has said and nobody has passed on. */
+  #answered: FedAhead | undefined;
   /** Of a redirected client: what it has said, before anything was decided. */
   #heard: ClientHello | undefined;
   #spliced: Splice | undefined;
@@ -121,7 +122,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
 
   onEnd(from: Socket): void {
     if (from === this.#client) this.#sent.end();
-    else this.#vet?.onEnd();
+    else this.#answered?.end();
   }
 
   onDrain(): void {}
@@ -196,25 +197,29 @@ class ConnectTunnel implements Tunnel, SocketOwner {
       this.#client.write(established);
     }
     if (allow.permit.endpoint?.scheme !== "https") this.#relay(allow, upstream, none);
-    else if (this.#heard === undefined) this.#peek(allow, target, upstream);
-    else this.#onHello(allow, target, upstream, this.#heard);
+    else {
+      this.#answered = hearServer(upstream, this.#guarded);
+      if (this.#heard === undefined) this.#peek(allow, target, upstream, this.#answered);
+      else this.#onHello(allow, target, upstream, this.#answered, this.#heard);
+    }
   }
 
-  #peek(allow: Allow, target: Authority, server: Upstream): void {
+  #peek(allow: Allow, target: Authority, server: Upstream, answered: FedAhead): void {
     const { deadlines, settings } = this.#context;
-    const onFinding = (found: ClientFinding): void => this.#guard(() => this.#onHello(allow, target, server, found));
+    const onFinding = (found: ClientFinding): void =>
+      this.#guard(() => this.#onHello(allow, target, server, answered, found));
     this.#waiting = peekClientHello(deadlines, this.#sent, settings.limits, onFinding);
   }
 
-  #onHello(allow: Allow, target: Authority, server: Upstream, hello: ClientFinding): void {
+  #onHello(allow: Allow, target: Authority, server: Upstream, answered: FedAhead, hello: ClientFinding): void {
     if (hello.kind === "nothing") return this.#ending.endClient("client_aborted", "client");
     this.#standing.known.hello = hello;
     if (hello.kind === "hello") noteHello(this.#exchange.event, hello);
     const verdict = this.#judgeHello(allow, target, hello);
     countHello(this.#context.metrics, verdict, hello);
     if (verdict.kind === "deny") return this.#ending.alert(verdict);
-    if (hello.kind !== "hello") return this.#relay(verdict, server, none);
-    this.#vetServer(verdict, target, server, hello.length);
+    if (hello.kind !== "hello") return this.#relay(verdict, server, answered.held());
+    this.#vetServer(verdict, target, server, answered, hello.length);
   }
 
   #judgeHello(allow: Allow, target: Authority, hello: FinalHello): Verdict {
@@ -232,7 +237,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   }
 
   /** Sends the ClientHello and nothing else, then waits for the version that the server chooses. */
-  #vetServer(allow: Allow, target: Authority, server: Upstream, helloLength: number): void {
+  #vetServer(allow: Allow, target: Authority, server: Upstream, answered: FedAhead, helloLength: number): void {
     const { event } = this.#exchange;
     const { deadlines, settings } = this.#context;
     server.socket.write(this.#sent.take(helloLength));
@@ -240,8 +245,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
     const pass = (bytes: Buffer): void => this.#passDown(bytes);
     const onFinding = (finding: ServerFinding): void =>
       this.#guard(() => this.#onAnswer(allow, target, server, finding));
-    this.#vet = vetServerHello(deadlines, server, settings.limits, this.#guarded, pass, onFinding);
-    this.#waiting = this.#vet;
+    this.#waiting = vetServerHello(deadlines, answered, settings.limits, pass, onFinding);
     // A client that leaves now is not waited for: the origin hears of it, and answers or ends its side.
     this.#sent.watch(() => {
       if (this.#sent.ended() && this.#sent.held().length === 0) server.socket.end();
@@ -255,7 +259,6 @@ class ConnectTunnel implements Tunnel, SocketOwner {
 
   #onAnswer(allow: Allow, target: Authority, server: Upstream, { said, held }: ServerFinding): void {
     this.#sent.unwatch();
-    this.#vet = undefined;
     if (said.kind === "timeout") this.#context.metrics.limitRejected("hello_timeout");
     if (said.kind === "timeout" || said.kind === "ended") {
       const { outcome, closedBy } = endOfSilence(said, this.#sent.ended());

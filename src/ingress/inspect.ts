@@ -45,6 +45,18 @@ export function peekClientHello(
   return peek;
 }
 
+/** What a server says ahead of its being vetted: held, up to a cap. It is read from the beginning on. */
+export function hearServer({ socket, inflow }: Upstream, guard: Guard): FedAhead {
+  const server = feedAhead(none, socket.readableEnded, guard);
+  inflow.give((chunk) => {
+    if (server.held().length + chunk.length >= serverHelloBytes) inflow.pause();
+    server.feed(chunk, true);
+    return "used";
+  });
+  inflow.resume();
+  return server;
+}
+
 /**
  * Vets the server's answer. Of its bytes only whole plaintext alerts are for `pass`: a server that does not want to
  * shake hands says so in one. `done` is told once, never before this has returned; by then the inflow may still be read,
@@ -52,21 +64,13 @@ export function peekClientHello(
  */
 export function vetServerHello(
   deadlines: Deadlines,
-  { socket, inflow }: Upstream,
+  server: FedAhead,
   limits: Limits,
-  guard: Guard,
   pass: (alerts: Buffer) => void,
   done: (finding: ServerFinding) => void,
-): Look & { readonly onEnd: () => void } {
-  const server = feedAhead(none, socket.readableEnded, guard);
+): Look {
   const vet = new ServerVet(deadlines, server, limits, pass, done);
-  inflow.give((chunk) => {
-    if (server.held().length + chunk.length >= serverHelloBytes) inflow.pause();
-    server.feed(chunk, true);
-    return "used";
-  });
   server.watch(() => vet.look());
-  inflow.resume();
   return vet;
 }
 
@@ -124,24 +128,18 @@ class ClientPeek extends Peek<ClientFinding> {
 }
 
 class ServerVet extends Peek<ServerFinding["said"]> {
-  readonly #server: FedAhead;
   readonly #pass: (alerts: Buffer) => void;
   #passed = 0;
 
   constructor(
     deadlines: Deadlines,
-    server: FedAhead,
+    server: Ahead,
     limits: Limits,
     pass: (alerts: Buffer) => void,
     done: (finding: ServerFinding) => void,
   ) {
     super(deadlines, server, limits.helloTimeoutMs, { kind: "timeout" }, (said) => done({ said, held: server.held() }));
-    this.#server = server;
     this.#pass = pass;
-  }
-
-  onEnd(): void {
-    this.#server.end();
   }
 
   look(): void {
