@@ -89,11 +89,13 @@ function isTooDeep(tokens: readonly CST.Token[]): boolean {
   let level: readonly (CST.Token | null | undefined)[] = tokens;
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > maxDepth) return true;
-    level = level.flatMap((token) => {
-      if (token?.type === "document") return [token.value];
-      if (token === null || token === undefined || !("items" in token)) return [];
-      return token.items.flatMap((item) => [item.key, item.value]);
-    });
+    const below: (CST.Token | null | undefined)[] = [];
+    for (const token of level) {
+      if (token?.type === "document") below.push(token.value);
+      else if (token !== null && token !== undefined && "items" in token)
+        for (const item of token.items) below.push(item.key, item.value);
+    }
+    level = below;
   }
   return false;
 }

@@ -1,10 +1,11 @@
 /** PolicySet → Ruleset: everything that can be worked out once is worked out here. Slow; runs at load. */
-import { createHash } from "node:crypto";
 import type { Groups } from "../identity/groups.ts";
 import type { Cidr } from "../names/address.ts";
 import { createAddressTable } from "./address-table.ts";
-import type { CompiledEndpoint, CompiledRule } from "./compiled-rule.ts";
-import { createHostTable, eachSuffix, literalSuffix } from "./host-table.ts";
+import type { CompiledRule } from "./compiled-rule.ts";
+import { hashPolicy } from "./hash.ts";
+import { createHostTableBuilder } from "./host-table.ts";
+import { indexNearest } from "./nearest-rules.ts";
 import { compilePaths } from "./path.ts";
 import type { Pattern } from "./pattern.ts";
 import type { PolicyFile, PolicySet, Rule } from "./rule.ts";
@@ -15,35 +16,42 @@ import { type Allow, makePermit } from "./verdict.ts";
 /** Compiles validated files. Throws only on a bug: whatever a file can get wrong is found before. */
 export function compileRuleset(set: PolicySet): Ruleset {
   const groups: Groups = set.groups;
+  const files = orderFiles(set.files);
   const audiences = createAudiences(groups);
+  const methodsOf = createMethodSets();
   const rules: CompiledRule[] = [];
   const allows: Allow[] = [];
-  for (const file of orderFiles(set.files)) {
+  for (const file of files) {
+    const prefix = `${file.name}/`;
     for (const rule of file.rules) {
-      const audience = audienceNames(file, rule);
-      if (audience === undefined) continue;
-      rules.push(compileRule(file, rule, rules.length, allows, audiences.numberOf(audience)));
+      const names = audienceNames(file, rule);
+      if (names === undefined) continue;
+      const audience = audiences.numberOf(names);
+      const methods = methodsOf(rule.methods);
+      rules.push(compileRule({ file, rule, fullId: prefix + rule.id, index: rules.length, audience, methods }, allows));
     }
   }
-  const hosts = collectGroups(rules, (rule) => rule.patterns);
-  const addresses = collectGroups(rules, (rule) => rule.addresses);
+  const { numberOf, finish } = createHostTableBuilder();
+  const patterns = collectGroups(rules, (rule) => rule.patterns, numberOf);
+  const addresses = collectGroups(rules, (rule) => rule.addresses, createBlockNumbers()).groups;
+  const hosts = finish();
   const sites = set.files.filter((file) => file.kind === "site");
   return {
     rules,
     files: set.files,
     groups,
     audiences: audiences.list,
-    hosts: createHostTable(hosts.map((group) => group.key)),
-    hostGroups: hosts,
-    standing: indexStandingAllows(hosts, allows),
+    hosts,
+    hostGroups: patterns.groups,
+    standing: indexStandingAllows(patterns.groups, allows),
     addresses: createAddressTable(addresses.map((group) => group.key)),
     addressGroups: addresses,
     allows,
-    nearest: indexNearest(rules),
+    nearest: indexNearest(rules, patterns.numbers, hosts.tree),
     tunnelPorts: indexTunnelPorts(rules),
     defaultMode: sites.length > 0 && sites.every((file) => file.defaultMode === "report") ? "report" : "enforce",
     defaultIdleTimeoutMs: sites[0]?.defaultIdleTimeoutMs ?? fallbackIdleTimeoutMs,
-    hash: hashOf(set),
+    hash: hashPolicy({ files, groups: set.groups }),
   };
 }
 
@@ -55,29 +63,49 @@ function orderFiles(files: readonly PolicyFile[]): readonly PolicyFile[] {
   return [...files.filter((file) => file.kind === "site"), ...files.filter((file) => file.kind === "pack")];
 }
 
-function compileRule(file: PolicyFile, rule: Rule, index: number, allows: Allow[], audience: number): CompiledRule {
-  const endpoints: CompiledEndpoint[] = [];
+type RuleBeginning = Pick<CompiledRule, "index" | "fullId" | "rule" | "file" | "audience" | "methods">;
+
+function compileRule({ index, fullId, rule, file, audience, methods }: RuleBeginning, allows: Allow[]): CompiledRule {
   const compiled: CompiledRule = {
     index,
-    fullId: `${file.name}/${rule.id}`,
+    fullId,
     rule,
     file,
     fromSite: file.kind === "site",
     deny: rule.action === "deny",
     audience,
-    endpoints,
-    methods: new Set(rule.methods),
+    endpoints: rule.endpoints.map(({ scheme, port }, i) => ({ scheme, port, id: allows.length + i })),
+    methods,
     paths: rule.paths === null ? null : pathMatcher(rule.paths),
     idleTimeoutMs: rule.idleTimeoutMs ?? file.defaultIdleTimeoutMs,
     expiresAt: rule.expiresAt,
   };
-  for (const { scheme, port } of rule.endpoints) {
-    const endpoint: CompiledEndpoint = { scheme, port, id: allows.length };
-    endpoints.push(endpoint);
-    const permit = makePermit(compiled, endpoint);
-    allows.push({ kind: "allow", permit, rule: compiled, mode: "enforce", would: undefined });
+  for (const endpoint of compiled.endpoints) {
+    allows.push({
+      kind: "allow",
+      permit: makePermit(compiled, endpoint),
+      rule: compiled,
+      mode: "enforce",
+      would: undefined,
+    });
   }
   return compiled;
+}
+
+/** Rules with the same methods share one set: nearly all have those that nobody wrote. */
+function createMethodSets(): (methods: readonly string[]) => ReadonlySet<string> {
+  const sets = new Map<string, ReadonlySet<string>>();
+  let last: readonly string[] = [];
+  let set: ReadonlySet<string> = new Set();
+  return (methods) => {
+    if (methods === last || (methods.length === last.length && methods.every((method, i) => method === last[i])))
+      return set;
+    const key = methods.join(" ");
+    set = sets.get(key) ?? new Set(methods);
+    sets.set(key, set);
+    last = methods;
+    return set;
+  };
 }
 
 function pathMatcher(paths: readonly string[]) {
@@ -106,6 +134,7 @@ function createAudiences(groups: Groups) {
   const resolve = (names: readonly string[] | null): readonly number[] | null =>
     names === null ? null : names.flatMap((name) => groupNumbers.get(name) ?? []).sort((a, b) => a - b);
   const numberOf = (audience: Audience<string>): number => {
+    if (audience.ruleGroups === null && audience.useGroups === null) return 0;
     const resolved: Audience = { ruleGroups: resolve(audience.ruleGroups), useGroups: resolve(audience.useGroups) };
     const key = `${String(resolved.ruleGroups)} ${String(resolved.useGroups)}`;
     const known = numbers.get(key);
@@ -116,21 +145,42 @@ function createAudiences(groups: Groups) {
   return { list, numberOf };
 }
 
-/** Rules under each pattern, in order of precedence; patterns in order of first appearance. */
+/**
+ * Rules under each pattern, in order of precedence; patterns in order of first appearance. `numbers` are those of the
+ * patterns of all rules, one by one.
+ */
 function collectGroups<Key extends Pattern | Cidr>(
   rules: readonly CompiledRule[],
   keysOf: (rule: Rule) => readonly Key[],
-): readonly PatternGroup<Key>[] {
-  const groups = new Map<string, { key: Key; rules: CompiledRule[]; siteDeny: boolean }>();
+  numberOf: (key: Key) => number,
+): { readonly groups: readonly PatternGroup<Key>[]; readonly numbers: readonly number[] } {
+  const groups: { key: Key; rules: CompiledRule[]; siteDeny: boolean }[] = [];
+  const numbers: number[] = [];
   for (const rule of rules) {
+    const siteDeny = rule.deny && rule.fromSite;
     for (const key of keysOf(rule.rule)) {
-      let group = groups.get(key.text);
-      if (group === undefined) groups.set(key.text, (group = { key, rules: [], siteDeny: false }));
+      const number = numberOf(key);
+      const group = groups[number];
+      numbers.push(number);
+      if (group === undefined) {
+        groups.push({ key, rules: [rule], siteDeny });
+        continue;
+      }
       if (group.rules.at(-1) !== rule) group.rules.push(rule);
-      group.siteDeny ||= rule.deny && rule.fromSite;
+      group.siteDeny ||= siteDeny;
     }
   }
-  return [...groups.values()];
+  return { groups, numbers };
+}
+
+function createBlockNumbers(): (cidr: Cidr) => number {
+  const numbers = new Map<string, number>();
+  return ({ text }) => {
+    const known = numbers.get(text);
+    if (known !== undefined) return known;
+    numbers.set(text, numbers.size);
+    return numbers.size - 1;
+  };
 }
 
 /** Ports of tunnel endpoints, with the instant at which the last rule that names them is gone. */
@@ -142,38 +192,4 @@ function indexTunnelPorts(rules: readonly CompiledRule[]): ReadonlyMap<number, n
     }
   }
   return ports;
-}
-
-/** For each suffix of a pattern the allow rules at or below it: what `no_rule` names as nearest. */
-function indexNearest(rules: readonly CompiledRule[]): ReadonlyMap<string, readonly CompiledRule[]> {
-  const nearest = new Map<string, CompiledRule[]>();
-  for (const rule of rules) {
-    if (rule.deny) continue;
-    for (const pattern of rule.rule.patterns) {
-      eachSuffix(literalSuffix(pattern), (suffix) => {
-        const known = nearest.get(suffix);
-        if (known === undefined) nearest.set(suffix, [rule]);
-        else if (known.at(-1) !== rule) known.push(rule);
-      });
-    }
-  }
-  return nearest;
-}
-
-/** Changes with whatever can change a verdict, not with comments, order of keys or places in files. */
-function hashOf(set: PolicySet): string {
-  const hash = createHash("sha256");
-  hash.update(JSON.stringify(set.groups, withoutPlaces));
-  for (const file of orderFiles(set.files)) {
-    const { name, kind, defaultMode, defaultIdleTimeoutMs } = file;
-    const uses = file.uses.map((use) => ({ clients: use.clients, without: [...use.without] }));
-    hash.update(JSON.stringify({ name, kind, defaultMode, defaultIdleTimeoutMs, uses }));
-    for (const rule of file.rules) hash.update(JSON.stringify(rule, withoutPlaces));
-  }
-  return hash.digest("hex").slice(0, 16);
-}
-
-function withoutPlaces(key: string, value: unknown): unknown {
-  if (key === "place" || key === "purpose" || key === "owner" || key === "ticket" || key === "source") return undefined;
-  return value === Infinity ? "never" : value;
 }

@@ -24,6 +24,8 @@ export type Miss = {
   readonly nearest: CompiledRule | undefined;
 };
 
+const none = -1;
+
 /**
  * Finds the endpoint that carries this request, or says why there is none. Walks the covering patterns from the most
  * specific; the first with a rule that exists for this client decides alone (policy.md, "Hosts").
@@ -170,12 +172,17 @@ function isOneOf(groups: readonly number[] | null, client: Client): boolean {
 
 /** The rule of this client's that shares the most right-hand labels, but at least one below the registrable domain. */
 function nearestRule(ruleset: Ruleset, client: Client, hostname: string, nowMs: number): CompiledRule | undefined {
-  const shared = ruleset.hosts.sharedSuffix(hostname);
   const registrable = registrableDomain(hostname);
   if (registrable === undefined) return undefined;
-  for (let suffix = shared; suffix.length > registrable.length; suffix = suffix.slice(suffix.indexOf(".") + 1)) {
-    const rule = ruleset.nearest.get(suffix)?.find((near) => exists(ruleset, client, near, nowMs, false));
-    if (rule !== undefined) return rule;
+  const { hosts, nearest, rules } = ruleset;
+  const { parents, lengths } = hosts.tree;
+  let entry = hosts.sharedEntry(hostname);
+  for (; entry !== none && (lengths[entry] ?? 0) > registrable.length; entry = parents[entry] ?? none) {
+    const end = nearest.from[entry + 1] ?? 0;
+    for (let at = nearest.from[entry] ?? 0; at < end; at++) {
+      const rule = rules[nearest.rules[at] ?? 0];
+      if (rule !== undefined && exists(ruleset, client, rule, nowMs, false)) return rule;
+    }
   }
   return undefined;
 }

@@ -9,6 +9,8 @@ const maxWildcards = 4;
 const maxStarsInSegment = 2;
 const maxExpansions = 256;
 const maxGlobLength = 4096;
+/** minimatch throws beyond. */
+const maxCompiledLength = 65_536;
 
 /** Everything that makes minimatch more than stars is off; `dot` lets a star stand for a leading dot too. */
 const options = {
@@ -45,11 +47,13 @@ export function wildcardProblem(segments: readonly string[], noun: "label" | "se
 /**
  * Compiles a glob without braces whose segments stand between slashes. `*` and `?` stay inside one segment and never
  * stand for an empty one; `**` is any number of segments, none included. Of the characters only `* ? [ ] \` are
- * special: the caller keeps the last three out.
+ * special: the caller keeps the last three out. Of the globs of a large policy few are ever asked, and to compile one
+ * takes as long as to match a hundred names, so the first question does it; there is nothing that could fail by then.
  */
 export function compileGlob(glob: string): (text: string) => boolean {
-  const compiled = new Minimatch(glob, options);
-  return (text) => compiled.match(text);
+  if (glob.length > maxCompiledLength) throw new Error(`a glob of ${glob.length} characters was not validated`);
+  let compiled: Minimatch | undefined;
+  return (text) => (compiled ??= new Minimatch(glob, options)).match(text);
 }
 
 /**

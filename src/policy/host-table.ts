@@ -9,7 +9,8 @@
  * because bench/matching.bench.ts shows that it pays (docs/benchmarks.md).
  */
 import { compileGlob } from "./glob.ts";
-import type { GlobPattern, Pattern } from "./pattern.ts";
+import { type HostEntries, type NumberedGlob, type SuffixTree, createEntryCollector } from "./host-entries.ts";
+import type { Pattern } from "./pattern.ts";
 import { type TellingPlaces, chooseTellingPlaces, hashEnd } from "./telling-places.ts";
 
 export type HostTable = {
@@ -21,11 +22,12 @@ export type HostTable = {
   readonly covering: Int32Array;
   /** Right-hand labels that some pattern shares with the name, as the longest such suffix; "" without any. */
   readonly sharedSuffix: (hostname: string) => string;
+  /** The number of that suffix in the tree; -1 without any. */
+  readonly sharedEntry: (hostname: string) => number;
+  /** All suffixes that have an entry. */
+  readonly tree: SuffixTree;
 };
 
-/** A suffix while the table is built. `below` is what covers names below it: pattern numbers, or ~index of a glob. */
-type Entry = { exact: number; suffix: number; globs: NumberedGlob[]; below: readonly number[] };
-type NumberedGlob = { readonly pattern: GlobPattern; readonly number: number };
 /** A glob with what every name that it matches begins and ends with: cheaper to ask than the glob. */
 type Candidate = {
   readonly number: number;
@@ -41,7 +43,7 @@ const maxNameLength = 253;
 /** Such a name has at most 127 labels; each has at most one suffix pattern, and the whole name one exact pattern. */
 const maxCoveringWithoutGlobs = 128;
 
-/** Numbers of a slot: the hash; the only number of the entry's list, or where the list begins; the rest. */
+/** Numbers of a slot: the hash; the only number of the entry's list, or where the list begins; two more. */
 const slotSize = 4;
 const slotHash = 0;
 const slotList = 1;
@@ -51,6 +53,8 @@ const infoKeyLength = 0xff;
 const infoExactShift = 8;
 const infoGlob = 0x200;
 const infoListShift = 10;
+/** The number of the entry. */
+const slotEntry = 3;
 
 /** So many entries fit the CPU's second-level cache, however much of it is free. */
 const smallTable = 10_000;
@@ -69,11 +73,33 @@ type Table = {
   readonly covering: Int32Array;
 };
 
+/** A table of patterns that are still to come. */
+export type HostTableBuilder = {
+  /** Patterns are numbered from 0, in the order in which they come; equal ones have one number. */
+  readonly numberOf: (pattern: Pattern) => number;
+  /** To be asked once, at the end. */
+  readonly finish: () => HostTable;
+};
+
+export function createHostTableBuilder(): HostTableBuilder {
+  const collector = createEntryCollector();
+  return {
+    numberOf: (pattern) => collector.numberOf(pattern, literalSuffix(pattern)),
+    finish: () => tableOf(collector.entries()),
+  };
+}
+
 /** Builds the table. The position of a pattern in the list is its number; no two patterns have the same text. */
 export function createHostTable(patterns: readonly Pattern[]): HostTable {
-  const { entries, candidates } = collectEntries(patterns);
-  const maxLength = longest(entries.keys());
-  const places = chooseTellingPlaces(entries.keys());
+  const { numberOf, finish } = createHostTableBuilder();
+  for (const pattern of patterns) numberOf(pattern);
+  return finish();
+}
+
+function tableOf(entries: HostEntries): HostTable {
+  const candidates = entries.globs.map(toCandidate);
+  const maxLength = entries.lengths.reduce((most, length) => Math.max(most, length), 0);
+  const places = chooseTellingPlaces(entries.keys);
   const covering = new Int32Array(maxCoveringWithoutGlobs + candidates.length);
   const table: Table = { maxLength, places, ...fillSlots(entries, places), candidates, covering };
   return {
@@ -83,6 +109,11 @@ export function createHostTable(patterns: readonly Pattern[]): HostTable {
     },
     covering,
     sharedSuffix: (hostname) => table.keys[findSlot(table, hostname)] ?? "",
+    sharedEntry: (hostname) => {
+      const slot = findSlot(table, hostname);
+      return slot === none ? none : (table.slots[slot * slotSize + slotEntry] ?? none);
+    },
+    tree: { parents: entries.parents, lengths: entries.lengths, ofPattern: entries.ofPattern },
   };
 }
 
@@ -173,67 +204,41 @@ function listWithGlobs(table: Table, hostname: string, at: number, size: number,
   return count;
 }
 
-/** All suffixes of all patterns; each comes after the suffixes that it ends in. */
-function collectEntries(patterns: readonly Pattern[]) {
-  const entries = new Map<string, Entry>();
-  const entryOf = (key: string): Entry => {
-    let entry = entries.get(key);
-    if (entry === undefined) entries.set(key, (entry = { exact: none, suffix: none, globs: [], below: [] }));
-    return entry;
-  };
-  for (const [number, pattern] of patterns.entries()) {
-    const key = literalSuffix(pattern);
-    eachSuffix(key, entryOf);
-    const entry = entryOf(key);
-    if (pattern.kind === "exact") entry.exact = number;
-    else if (pattern.kind === "suffix") entry.suffix = number;
-    else entry.globs.push({ pattern, number });
-  }
-  const candidates: Candidate[] = [];
-  for (const [key, entry] of entries) {
-    const parent = key.includes(".") ? entries.get(key.slice(key.indexOf(".") + 1)) : undefined;
-    const own = entry.suffix === none ? [] : [entry.suffix];
-    for (const glob of leastSpecificFirst(entry.globs)) own.push(~(candidates.push(toCandidate(glob)) - 1));
-    const above = parent?.below ?? [];
-    entry.below = own.length === 0 ? above : [...above, ...own];
-  }
-  return { entries, candidates };
-}
-
 /** Half of the slots or more stay free, of a small table three quarters. A list of one stands in the slot. */
-function fillSlots(entries: ReadonlyMap<string, Entry>, places: TellingPlaces) {
-  const room = entries.size <= smallTable ? 4 : 2;
-  const slotBits = Math.ceil(Math.log2(Math.max(4, entries.size * room)));
+function fillSlots(entries: HostEntries, places: TellingPlaces) {
+  const { keys: texts, exact, belowAt, belowCount, hasGlob } = entries;
+  const room = texts.length <= smallTable ? 4 : 2;
+  const slotBits = Math.ceil(Math.log2(Math.max(4, texts.length * room)));
   const hashShift = 32 - slotBits;
   const slots = new Int32Array(slotSize * 2 ** slotBits);
-  const keys = Array.from({ length: 2 ** slotBits }, () => "");
-  const numbers: number[] = [];
-  for (const [key, entry] of entries) {
-    const whole = entry.exact === none ? entry.below : [...entry.below, entry.exact];
+  const keys = Array.from<string>({ length: 2 ** slotBits }).fill("");
+  const lists = [...entries.lists];
+  for (let entry = 0; entry < texts.length; entry++) {
+    const key = texts[entry] ?? "";
     const hash = hashEnd(places, key, key.length);
     let slot = hash >>> hashShift;
-    while (keys[slot] !== "") slot = (slot + 1) & (keys.length - 1);
-    keys[slot] = flatCopy(key);
+    while (slots[slot * slotSize + slotInfo] !== 0) slot = (slot + 1) & (keys.length - 1);
+    keys[slot] = key;
+    const name = exact[entry] ?? none;
+    const [at, below] = [belowAt[entry] ?? 0, belowCount[entry] ?? 0];
+    const size = below + Number(name !== none);
+    let list = at;
+    if (size === 1) list = name === none ? (lists[at] ?? 0) : name;
+    else if (name !== none) {
+      list = lists.length;
+      for (let i = at; i < at + below; i++) lists.push(lists[i] ?? 0);
+      lists.push(name);
+    }
     slots[slot * slotSize + slotHash] = hash;
-    slots[slot * slotSize + slotList] = whole.length === 1 ? (whole[0] ?? 0) : numbers.length;
+    slots[slot * slotSize + slotList] = list;
     slots[slot * slotSize + slotInfo] =
       key.length |
-      (Number(entry.exact !== none) << infoExactShift) |
-      (entry.below.some((number) => number < 0) ? infoGlob : 0) |
-      (whole.length << infoListShift);
-    if (whole.length !== 1) for (const number of whole) numbers.push(number);
+      (Number(name !== none) << infoExactShift) |
+      (hasGlob[entry] === 1 ? infoGlob : 0) |
+      (size << infoListShift);
+    slots[slot * slotSize + slotEntry] = entry;
   }
-  return { slots, keys, hashShift, lists: Int32Array.from(numbers) };
-}
-
-/** A string of its own: a slice of another is slower to compare, and two objects to fetch. */
-function flatCopy(text: string): string {
-  return Buffer.from(text, "latin1").toString("latin1");
-}
-
-/** Among globs of one literal suffix: more literal characters are more specific, then file order. */
-function leastSpecificFirst(globs: readonly NumberedGlob[]): readonly NumberedGlob[] {
-  return globs.toSorted((a, b) => a.pattern.literalCharacters - b.pattern.literalCharacters || b.number - a.number);
+  return { slots, keys, hashShift, lists: Int32Array.from(lists) };
 }
 
 /** What stands before the first wildcard and behind the last; `**.x.com` matches x.com, so its dot does not count. */
@@ -258,10 +263,4 @@ function matcherOfLabels(glob: string, suffix: string): (hostname: string) => bo
 
 function isMatch({ head, tail, matches }: Candidate, hostname: string): boolean {
   return hostname.startsWith(head) && hostname.endsWith(tail) && matches(hostname);
-}
-
-function longest(keys: Iterable<string>): number {
-  let length = 0;
-  for (const key of keys) length = Math.max(length, key.length);
-  return length;
 }

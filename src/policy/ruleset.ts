@@ -4,6 +4,7 @@ import type { Cidr } from "../names/address.ts";
 import type { AddressTable } from "./address-table.ts";
 import type { CompiledRule } from "./compiled-rule.ts";
 import type { HostTable } from "./host-table.ts";
+import type { NearestRules } from "./nearest-rules.ts";
 import type { Pattern } from "./pattern.ts";
 import type { Mode, PolicyFile } from "./rule.ts";
 import type { Allow } from "./verdict.ts";
@@ -45,8 +46,8 @@ export type Ruleset = {
   readonly addressGroups: readonly PatternGroup<Cidr>[];
   /** The enforced allow of each endpoint, by `CompiledEndpoint.id`: nothing is allocated on the allow path. */
   readonly allows: readonly Allow[];
-  /** By literal suffix of a pattern: the allow rules at or below it, in order of precedence. */
-  readonly nearest: ReadonlyMap<string, readonly CompiledRule[]>;
+  /** By suffix of `hosts.tree`: the allow rules at or below it, by their position in `rules`. */
+  readonly nearest: NearestRules;
   /**
    * Ports that some tunnel endpoint names: where report mode lets a CONNECT without a rule pass. With the first instant
    * at which no rule names the port any more.

@@ -4,7 +4,7 @@
  * miss the CPU's caches at every step; bench/matching.bench.ts shows what that costs among many rules.
  */
 import type { Client } from "../identity/groups.ts";
-import type { CompiledRule } from "./compiled-rule.ts";
+import type { CompiledEndpoint, CompiledRule } from "./compiled-rule.ts";
 import { type Target, isInAudience } from "./find-endpoint.ts";
 import type { PatternGroup, Ruleset, StandingAllows } from "./ruleset.ts";
 import type { Allow } from "./verdict.ts";
@@ -27,9 +27,12 @@ export function indexStandingAllows(
   const records = new Int32Array(patterns.length * recordSize);
   const allows: (Allow | undefined)[] = [];
   for (const [number, { rules, siteDeny }] of patterns.entries()) {
-    const [first, second] = haveOneFate(rules) ? firstOnEachWay(rules) : [];
-    const audience = rules[0]?.audience ?? 0;
-    records.set([first?.way ?? none, second?.way ?? none, audience, Number(siteDeny)], number * recordSize);
+    const [first, second] = haveOneFate(rules) ? firstOnEachWay(rules) : noWays;
+    const record = number * recordSize;
+    records[record + recordWays] = first === undefined ? none : wayOfEndpoint(first);
+    records[record + recordWays + 1] = second === undefined ? none : wayOfEndpoint(second);
+    records[record + recordAudience] = rules[0]?.audience ?? 0;
+    records[record + recordSiteDeny] = Number(siteDeny);
     allows.push(first && allowOf[first.id], second && allowOf[second.id]);
   }
   return { records, allows };
@@ -66,14 +69,25 @@ function haveOneFate(rules: readonly CompiledRule[]): boolean {
   );
 }
 
+const noWays: readonly CompiledEndpoint[] = [];
+
 /** The endpoint that decides on each way: that of the first rule that has one. */
-function firstOnEachWay(rules: readonly CompiledRule[]): readonly { readonly way: number; readonly id: number }[] {
-  const first = new Map<number, number>();
-  for (const { scheme, port, id } of rules.flatMap(({ endpoints }) => endpoints)) {
-    const way = wayOf(scheme === "http", port);
-    if (!first.has(way)) first.set(way, id);
+function firstOnEachWay(rules: readonly CompiledRule[]): readonly CompiledEndpoint[] {
+  const [only] = rules;
+  // Most patterns are like that.
+  if (only !== undefined && rules.length === 1 && only.endpoints.length <= 1) return only.endpoints;
+  const first = new Map<number, CompiledEndpoint>();
+  for (const { endpoints } of rules) {
+    for (const endpoint of endpoints) {
+      const way = wayOfEndpoint(endpoint);
+      if (!first.has(way)) first.set(way, endpoint);
+    }
   }
-  return Array.from(first, ([way, id]) => ({ way, id }));
+  return [...first.values()];
+}
+
+function wayOfEndpoint({ scheme, port }: CompiledEndpoint): number {
+  return wayOf(scheme === "http", port);
 }
 
 /** Port and protocol as one number. */

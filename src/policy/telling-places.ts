@@ -62,51 +62,115 @@ function addMore({ moreFrom, more }: TellingPlaces, text: string, length: number
   return hash;
 }
 
+/** Groups of keys by their position: where the groups end among the members. Arrays, since there may be very many. */
+type Crowds = { readonly members: Int32Array; readonly ends: readonly number[] };
+
 /** Greedy: the place that parts most keys, then the one that parts most of what is still alike, until few are. */
 function choosePlaces(keys: readonly string[], length: number): readonly number[] {
+  const characters = Buffer.from(keys.join(""), "latin1");
   const places: number[] = [];
   // Names differ most on the left, which will do where there is nothing to part.
   let free = Array.from({ length }, (_, i) => length - i);
-  let crowds: readonly (readonly string[])[] = [keys];
+  let crowds: Crowds = { members: Int32Array.from(keys, (_, i) => i), ends: [keys.length] };
   for (;;) {
     const few = places.length < alwaysRead ? 1 : mostAlike;
-    crowds = crowds.filter((crowd) => crowd.length > few);
-    const best = crowds.length > 0 ? bestOf(free, sampleOf(crowds)) : free[0];
-    if (best === undefined || (crowds.length === 0 && places.length >= alwaysRead)) return places;
+    crowds = withoutSmall(crowds, few);
+    const isParted = crowds.ends.length === 0;
+    const best = isParted ? free[0] : bestOf(free, characters, length, sampleOf(crowds));
+    if (best === undefined || (isParted && places.length >= alwaysRead)) return places;
     places.push(best);
     free = free.filter((place) => place !== best);
-    crowds = crowds.flatMap((crowd) => part(crowd, best));
+    crowds = part(crowds, characters, length, best);
   }
 }
 
-/** Some of each crowd where there are few crowds, some crowds where there are many. */
-function sampleOf(crowds: readonly (readonly string[])[]): readonly (readonly string[])[] {
-  const sample = crowds.slice(0, sampleSize / 2);
-  const share = Math.max(2, Math.floor(sampleSize / sample.length));
-  return sample.map((crowd) => {
-    const step = Math.ceil(crowd.length / share);
-    return crowd.filter((_, i) => i % step === 0);
-  });
+function withoutSmall({ members, ends }: Crowds, few: number): Crowds {
+  const kept: number[] = [];
+  let size = 0;
+  let from = 0;
+  for (const to of ends) {
+    if (to - from > few) {
+      members.copyWithin(size, from, to);
+      kept.push((size += to - from));
+    }
+    from = to;
+  }
+  return { members: members.subarray(0, size), ends: kept };
 }
 
-function bestOf(places: readonly number[], crowds: readonly (readonly string[])[]): number | undefined {
+/** Some of each crowd where there are few crowds, some crowds where there are many. */
+function sampleOf({ members, ends }: Crowds): Crowds {
+  const sampled = ends.slice(0, sampleSize / 2);
+  const share = Math.max(2, Math.floor(sampleSize / sampled.length));
+  const some: number[] = [];
+  let from = 0;
+  const sampleEnds = sampled.map((to) => {
+    const step = Math.ceil((to - from) / share);
+    for (let i = from; i < to; i += step) some.push(members[i] ?? 0);
+    from = to;
+    return some.length;
+  });
+  return { members: Int32Array.from(some), ends: sampleEnds };
+}
+
+function bestOf(
+  places: readonly number[],
+  characters: Uint8Array,
+  length: number,
+  { members, ends }: Crowds,
+): number | undefined {
   let best: number | undefined;
   let most = 0;
+  // In which crowd each character was seen last.
+  const seen = new Int32Array(0x100);
+  let crowd = 0;
   for (const place of places) {
     let parts = 0;
-    for (const crowd of crowds) parts += new Set(crowd.map((key) => key.charCodeAt(key.length - place))).size;
+    let from = 0;
+    for (const to of ends) {
+      crowd++;
+      for (let i = from; i < to; i++) {
+        const character = characters[((members[i] ?? 0) + 1) * length - place] ?? 0;
+        if (seen[character] === crowd) continue;
+        seen[character] = crowd;
+        parts++;
+      }
+      from = to;
+    }
     if (parts > most) [best, most] = [place, parts];
   }
   return best;
 }
 
-function part(keys: readonly string[], place: number): readonly (readonly string[])[] {
-  const parts = new Map<number, string[]>();
-  for (const key of keys) {
-    const character = key.charCodeAt(key.length - place);
-    const same = parts.get(character);
-    if (same === undefined) parts.set(character, [key]);
-    else same.push(key);
+/** Keys that are alike at the place stay together, in the order in which they stood. */
+function part({ members, ends }: Crowds, characters: Uint8Array, length: number, place: number): Crowds {
+  const parted = new Int32Array(members.length);
+  const partedEnds: number[] = [];
+  const counts = new Int32Array(0x100);
+  const next = new Int32Array(0x100);
+  const characterOf = (i: number): number => characters[((members[i] ?? 0) + 1) * length - place] ?? 0;
+  let from = 0;
+  for (const to of ends) {
+    const seen: number[] = [];
+    for (let i = from; i < to; i++) {
+      const character = characterOf(i);
+      if (counts[character] === 0) seen.push(character);
+      counts[character] = (counts[character] ?? 0) + 1;
+    }
+    let end = from;
+    for (const character of seen) {
+      next[character] = end;
+      end += counts[character] ?? 0;
+      partedEnds.push(end);
+      counts[character] = 0;
+    }
+    for (let i = from; i < to; i++) {
+      const character = characterOf(i);
+      const at = next[character] ?? 0;
+      parted[at] = members[i] ?? 0;
+      next[character] = at + 1;
+    }
+    from = to;
   }
-  return [...parts.values()];
+  return { members: parted, ends: partedEnds };
 }

@@ -108,6 +108,21 @@ describe("what is worked out once", () => {
     expect(rules[1]?.endpoints[0]).toEqual({ scheme: "https", port: 443, id: 2 });
   });
 
+  test("rules with the same methods share one set", () => {
+    const { rules } = rulesetOf([
+      https("a"),
+      { ...https("b"), methods: ["GET"] },
+      { ...https("c"), methods: ["HEAD", "GET"] },
+      { ...https("d"), methods: ["GET"] },
+      https("e"),
+    ]);
+    expect(rules.map(({ methods }) => [...methods].join(" "))).toEqual(
+      rules.map(({ rule: { methods } }) => methods.join(" ")),
+    );
+    expect(rules[0]?.methods).toBe(rules[4]?.methods);
+    expect(rules[1]?.methods).toBe(rules[3]?.methods);
+  });
+
   test("ports of tunnels, until the last rule that names them is gone", () => {
     const { tunnelPorts } = rulesetOf([
       rule({ id: "a", hosts: ["a.x.com"], expect: ["http:8530", "https", "tcp:22", "tcp:23"], expiresAt: 5 }),
@@ -159,6 +174,36 @@ describe("the hash", () => {
         ),
       ),
     ).toBe(hash(base));
+  });
+
+  test("stays what it was, whatever the version: processes and log lines of two versions are compared by it", () => {
+    const rules = [
+      https("a", ["a.x.com", "*.y.com", "glob:c*.z.com"]),
+      rule({ id: "b", addresses: ["10.0.0.0/8"], expect: ["https:8443"], clients: ["g"], expiresAt: 5 }),
+      rule({ id: "c", hosts: ["c.x.com"], expect: ["http"], paths: ["/a/*"], resolvesTo: ["private", "10.0.0.0/8"] }),
+      deny({ id: "d", hosts: ["d.x.com"] }),
+      https("e", ["e.x.com"]),
+      https("f", ["f.x.com"]),
+    ];
+    // In the order in which a file's rules have their fields.
+    const asRead = rules.map(({ id, place, ...rest }) => ({ id, place, ...rest }));
+    expect(hash(policySet([siteFile(asRead)], [{ name: "g", addresses: ["10.0.0.0/8"] }]))).toBe("947d8c84b68c4c83");
+  });
+
+  test.each<[string, PolicySet]>([
+    [
+      "a condition of the last of many rules",
+      policySet([siteFile([https("a"), https("p"), { ...https("b"), sni: "any" }])]),
+    ],
+    ["the methods of one", policySet([siteFile([https("a"), { ...https("p"), methods: ["GET"] }, https("b")])])],
+    ["its paths", policySet([siteFile([https("a"), { ...https("p"), paths: ["/a"] }, https("b")])])],
+    ["its clients", policySet([siteFile([https("a"), { ...https("p"), clients: [] }, https("b")])])],
+    [
+      "its port",
+      policySet([siteFile([https("a"), { ...https("p"), endpoints: [{ scheme: "https", port: 444 }] }, https("b")])]),
+    ],
+  ])("is another with %s", (_sentence, set) => {
+    expect(hash(set)).not.toBe(hash(policySet([siteFile([https("a"), https("p"), https("b")])])));
   });
 
   test.each<[string, PolicySet]>([

@@ -1,7 +1,7 @@
 /** The host table: which patterns cover a name, in which order, and what is shared where none does. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createHostTable, eachSuffix, literalSuffix } from "../../../src/policy/host-table.ts";
+import { createHostTable, createHostTableBuilder, eachSuffix, literalSuffix } from "../../../src/policy/host-table.ts";
 import { patternsOf } from "../../support/policy.ts";
 
 function tableOf(...texts: readonly string[]) {
@@ -132,6 +132,37 @@ describe("the longest suffix that a pattern shares with a name", () => {
     ["nothing", "a.net", ""],
   ])("%s", (_sentence, hostname, shared) => {
     expect(tableOf("a.b.x.com", "glob:*c.g.x.com").sharedSuffix(hostname)).toBe(shared);
+  });
+});
+
+describe("patterns have numbers", () => {
+  test("in the order in which they come, and equal ones have one", () => {
+    const { numberOf, finish } = createHostTableBuilder();
+    const texts = [
+      "x.com",
+      "*.x.com",
+      "glob:a*.x.com",
+      "*.x.com",
+      "x.com",
+      "glob:a*.x.com",
+      "glob:b*.x.com",
+      "b.x.com",
+    ];
+    expect(texts.flatMap((text) => patternsOf(text).map(numberOf))).toEqual([0, 1, 2, 1, 0, 2, 3, 4]);
+    const table = finish();
+    expect([...table.covering.subarray(0, table.lookup("b.x.com"))]).toEqual([1, 3, 4]);
+  });
+
+  test("and each its place in the tree of suffixes", () => {
+    const { tree, sharedEntry } = createHostTable(
+      ["a.x.com", "*.x.com", "glob:*c.g.x.com"].flatMap((text) => patternsOf(text)),
+    );
+    const [name, suffix, glob] = tree.ofPattern;
+    expect([name, suffix, glob, suffix]).toEqual(["a.x.com", "q.x.com", "q.g.x.com", "x.com"].map(sharedEntry));
+    expect([tree.parents[name!], tree.parents[glob!]]).toEqual([suffix, suffix]);
+    expect([tree.lengths[name!], tree.lengths[suffix!], tree.lengths[glob!]]).toEqual([7, 5, 7]);
+    expect(tree.parents[sharedEntry("com")]).toBe(-1);
+    expect(sharedEntry("a.net")).toBe(-1);
   });
 });
 
