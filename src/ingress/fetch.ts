@@ -28,7 +28,7 @@ import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { openExchange } from "./exchange.ts";
 import { askedUpstream, keyOf, noteReuse } from "./reach-bound.ts";
-import { type Reached, type Way, reach } from "./reach.ts";
+import { type Reached, type Way, reachAtOnce } from "./reach.ts";
 import { refusalOfFailure } from "./refuse.ts";
 import { hasBody, interimFields, judgeResponseHead, maxInterimResponses } from "./response-head.ts";
 import type { LaneExchange, Turn } from "./turn.ts";
@@ -105,7 +105,8 @@ export function handleFetch(
 
   function reachOrigin({ allow, target, passage }: Admitted): void {
     const onDone = (reached: Reached<Upstream>): void => guard(() => onReached(reached));
-    cancelReach = reach(context, allow.permit, target, way, onDone, passage).cancel;
+    const reaching = reachAtOnce(context, allow.permit, target, way, onDone, passage);
+    cancelReach = () => reaching.cancel();
   }
 
   function reuse(destinations: readonly Destination[]): boolean {

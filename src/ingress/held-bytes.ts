@@ -8,6 +8,8 @@ export type HeldBytes = {
   readonly hold: (chunk: Buffer, isLent: boolean) => void;
   /** Hands out the first `length` of them; they are held no longer. */
   readonly take: (length: number) => Buffer;
+  /** Holds the first `length` of them no longer. */
+  readonly drop: (length: number) => void;
 };
 
 export function createHeldBytes(first: Buffer): HeldBytes {
@@ -34,6 +36,7 @@ class Held implements HeldBytes {
   }
 
   view(): Buffer {
+    if (this.#from === this.#end) return none;
     if (this.#from === 0 && this.#end === this.#buffer.length) return this.#buffer;
     return this.#buffer.subarray(this.#from, this.#end);
   }
@@ -51,9 +54,13 @@ class Held implements HeldBytes {
   }
 
   take(length: number): Buffer {
-    const taken = this.#buffer.subarray(this.#from, Math.min(this.#end, this.#from + length));
+    const taken = length >= this.length() ? this.view() : this.#buffer.subarray(this.#from, this.#from + length);
     this.#from += taken.length;
     return taken;
+  }
+
+  drop(length: number): void {
+    this.#from = Math.min(this.#end, this.#from + length);
   }
 
   #grow(needed: number): void {
@@ -64,3 +71,5 @@ class Held implements HeldBytes {
     this.#buffer = larger;
   }
 }
+
+const none = Buffer.alloc(0);

@@ -118,7 +118,8 @@ class ClientPeek extends Peek<ClientFinding> {
   look(): void {
     const held = this.peer.held();
     const reading = parseClientHello(held, this.#maxBytes, this.#walk);
-    if (reading.kind === "hello" && holdsHandshake(held.subarray(reading.length)))
+    const isMore = reading.kind === "hello" && reading.length < held.length;
+    if (isMore && holdsHandshake(held.subarray(reading.length)))
       return this.settle({ kind: "malformed", detail: "a second handshake record" });
     if (reading.kind !== "incomplete") return this.settle(reading);
     this.#walk = reading.walk;

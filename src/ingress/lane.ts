@@ -188,7 +188,7 @@ class ConnectionLane implements Lane, Turn, SocketOwner {
         this.#headBegun = true;
         return;
       }
-      this.#held.take(parsed.length);
+      this.#held.drop(parsed.length);
       this.#scanned = 0;
       this.#headBegun = false;
       this.#begin(parsed.head, readHead(parsed.head, limits.fields));
@@ -239,7 +239,7 @@ class ConnectionLane implements Lane, Turn, SocketOwner {
     } else {
       const forwarding = nodeLane.begin(connection, this, head, reading);
       this.#exchange = forwarding;
-      if (this.#held.length() > 0) this.#held.take(forwarding.onBody(this.#held.view()));
+      if (this.#held.length() > 0) this.#held.drop(forwarding.onBody(this.#held.view()));
     }
   }
 
