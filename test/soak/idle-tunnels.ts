@@ -1,6 +1,7 @@
 /** Ten thousand tunnels that say nothing, again and again: what each costs, and that memory does not grow round by round. */
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
+import { shareOpenFiles } from "../../src/ingress/connection-slots.ts";
 import { startEchoOrigins } from "./echo-origin.ts";
 import {
   type Scenario,
@@ -16,15 +17,16 @@ import {
 
 /** Between two of them the garbage is collected: what grows then is a leak, and not the collector's patience. */
 const rounds = 4;
-/** Two descriptors a tunnel, and these for all the rest. */
-const otherFiles = 100;
+/** For those that look how it is at rest, while the last round is still being closed. */
+const sparedConnections = 10;
 
 export const idleTunnels: Scenario = {
   name: "idle-tunnels",
   title: `idle tunnels, each through both hellos, held open together, then closed, and all again: ${rounds} rounds`,
   run: async (report, quick) => {
     const wanted = quick ? 1_000 : 10_000;
-    const count = Math.min(wanted, Math.floor((openFilesLimit() - otherFiles) / 2));
+    // As many as the proxy serves with the limit on open files that it has from us.
+    const count = shareOpenFiles(wanted, openFilesLimit()).connections - sparedConnections;
     const origins = await startEchoOrigins();
     const proxy = await startProxy(origins.connectTo);
     const rest = await restOf(proxy, origins.host(0));
@@ -55,7 +57,7 @@ export const idleTunnels: Scenario = {
 };
 
 /** The hard limit, to which Node raises the soft one when it starts. */
-function openFilesLimit(): number {
+function openFilesLimit(): number | undefined {
   const [, hard = ""] = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? [];
-  return hard === "unlimited" ? Number.MAX_SAFE_INTEGER : Number(hard);
+  return hard === "unlimited" ? undefined : Number(hard);
 }
