@@ -3,7 +3,7 @@
  * both lanes, and ends with it.
  */
 import { once } from "node:events";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readBody, requestFor } from "../support/plain-http.ts";
 import { type RawClient, connectRaw } from "../support/raw-http.ts";
 import { type Sallyport, startSallyport } from "../support/sallyport.ts";
@@ -205,6 +205,25 @@ test("other requests with a body still have a connection for one", async () => {
 });
 
 describe("guards hold on a bound connection as on any other: POST that is answered with", () => {
+  let own: TalkingOrigin;
+  let other: Sallyport;
+  let answerAll: (asked: Asked) => string | undefined;
+  let host: string;
+  beforeAll(async () => {
+    own = await startTalkingOrigin((asked) => answerAll(asked));
+    other = await startSallyport({
+      policy: { rules: [{ id: "plain", hosts: ["*.example.com"], expect: "http", methods: ["POST"] }] },
+      settings: { connect_to: [`*:80:127.0.0.1:${own.port}`] },
+    });
+  });
+  beforeEach(() => {
+    host = newHost();
+  });
+  afterAll(async () => {
+    await other.stop();
+    await own.close();
+  });
+
   const broken: Readonly<Record<string, readonly [answer: string, status: number, error: string]>> = {
     "two lengths": ["HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", 502, "http_protocol_error"],
     "no head": ["SSH-2.0-x\r\n\r\n", 502, "http_protocol_error"],
@@ -222,42 +241,31 @@ describe("guards hold on a bound connection as on any other: POST that is answer
     ],
   };
   test.each(Object.entries(broken))("%s", async (_, [answer, status, error]) => {
-    const own = await startTalkingOrigin(() => answer);
-    const other = await startSallyport({
-      policy: { rules: [{ id: "plain", hosts: ["*.example.com"], expect: "http", methods: ["POST"] }] },
-      settings: { connect_to: [`*:80:127.0.0.1:${own.port}`] },
-    });
+    answerAll = () => answer;
     const raw = await connectRaw(other.port);
     clients.push(raw);
-    raw.send(requestFor("/", ["Authorization: NTLM x", "Content-Length: 0"], "POST", "a.example.com"));
+    raw.send(requestFor("/", ["Authorization: NTLM x", "Content-Length: 0"], "POST", host));
     let head = await raw.readHead();
     while (head.status === 103) head = await raw.readHead();
     expect([head.status, head.headers.get("proxy-status")]).toEqual([status, expect.stringContaining(error)]);
-    await other.stop();
-    await own.close();
+    raw.close();
   });
 
   test("a part of its body: the client's is broken off", async () => {
-    const own = await startTalkingOrigin(({ socket }) => {
+    answerAll = ({ socket }) => {
       socket.end("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n");
       return undefined;
-    });
-    const other = await startSallyport({
-      policy: { rules: [{ id: "plain", hosts: ["*.example.com"], expect: "http", methods: ["POST"] }] },
-      settings: { connect_to: [`*:80:127.0.0.1:${own.port}`] },
-    });
+    };
     const raw = await connectRaw(other.port);
     clients.push(raw);
-    raw.send(requestFor("/", ["Authorization: NTLM x", "Content-Length: 0"], "POST", "a.example.com"));
+    raw.send(requestFor("/", ["Authorization: NTLM x", "Content-Length: 0"], "POST", host));
     await raw.readHead();
     await raw.waitClose();
     expect(raw.pending().toString()).not.toContain("\r\n0\r\n");
-    expect(await other.logged((line) => line["host"] === "a.example.com")).toMatchObject({
+    expect(await other.logged((line) => line["host"] === host)).toMatchObject({
       outcome: "http_response_incomplete",
       closed_by: "upstream",
     });
-    await other.stop();
-    await own.close();
   });
 });
 
@@ -283,6 +291,7 @@ test("a large answer and a large upload pass over a bound connection as they are
     expect(await readBody(raw, head)).toBe(large);
   }
   expect(own.connections()).toBe(1);
+  raw.close();
   await other.stop();
   await own.close();
 });

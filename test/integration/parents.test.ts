@@ -70,7 +70,10 @@ async function expectFailed(proxy: Sallyport, target: string, error: string): Pr
   const client = await sendConnect(proxy, target);
   const head = await client.readHead();
   expect({ status: head.status, phrase: head.reason }).toEqual({ status: 502, phrase: `Failed: ${error}` });
-  return (await client.readAll()).toString();
+  const body = (await client.readAll()).toString();
+  // The proxy would wait for it when it is stopped.
+  client.close();
+  return body;
 }
 
 describe("another Sallyport, with a policy of its own", () => {

@@ -303,69 +303,81 @@ describe("a client's connection", () => {
     }
     expect(origin.asked.find(({ path, body: sent }) => path === "/3" && sent === body)).toBeDefined();
   });
+});
 
+describe("a connection whose client does not read", () => {
   const huge = 20_000_000;
+  const methods = ["GET", "POST"] as const;
+  type Method = (typeof methods)[number];
+  let bulky: TalkingOrigin;
+  let short: Sallyport;
+  let patient: Sallyport;
+  let lengths: Readonly<Record<Method, number>>;
+
+  beforeAll(async () => {
+    // `/huge`, or as many bytes as the path says; then none rests afterwards, so that open files are open clients.
+    bulky = await startTalkingOrigin(({ path }) =>
+      path === "/huge" ? okWith("y".repeat(huge)) : okWith("y".repeat(Number(path.slice(1))), ["Connection: close"]),
+    );
+    [short, patient] = await Promise.all([start("1s"), start("60s")]);
+    const [ofGet, ofPost] = await Promise.all([untaken("GET"), untaken("POST")]);
+    lengths = { GET: ofGet, POST: ofPost };
+  });
+  afterAll(async () => {
+    await Promise.all([short.stop(), patient.stop()]);
+    await bulky.close();
+  });
+
   const start = (bodyIdle: string): Promise<Sallyport> =>
     startSallyport({
       policy,
       settings: {
-        connect_to: [`*:80:127.0.0.1:${origin.port}`],
+        connect_to: [`*:80:127.0.0.1:${bulky.port}`],
         limits: { body_idle_timeout: bodyIdle, keepalive_timeout: "1s" },
       },
     });
-  const fieldsOf = (method: string): readonly string[] => (method === "POST" ? ["Content-Length: 0"] : []);
+  const fieldsOf = (method: Method): readonly string[] => (method === "POST" ? ["Content-Length: 0"] : []);
 
   /** As much as the proxy gives away for a client that reads nothing: the last part of it has to wait. */
-  async function untaken(of: Sallyport, method: string): Promise<number> {
-    answer = () => okWith("y".repeat(huge));
-    const raw = (await connectTo(of)).detach();
-    raw.write(get("/huge", fieldsOf(method), method));
-    const { bytes_down: bytes, outcome } = await of.logged((line) => line["path"] === "/huge" || line["host"] === host);
+  async function untaken(method: Method): Promise<number> {
+    const own = `h${hosts++}.example.com`;
+    const raw = (await connectTo(short)).detach();
+    raw.write(requestFor("/huge", fieldsOf(method), method, own));
+    const { bytes_down: bytes, outcome } = await short.logged((line) => line["host"] === own);
     raw.destroy();
-    host = `h${hosts++}.example.com`;
     expect([outcome, Number(bytes) < huge]).toEqual(["idle_timeout", true]);
     return Number(bytes);
   }
 
-  const lengthOf = (i: number, length: number): number => length + 150_000 - i * 25_000;
+  const lengthOf = (i: number, method: Method): number => lengths[method] + 150_000 - i * 25_000;
 
   /** Asks for answers round that length, so that some are whole and wait in the proxy for their last part to be taken. */
   async function askForMany(
     of: Sallyport,
-    method: string,
+    method: Method,
     fields: readonly string[],
-    length: number,
-  ): Promise<Socket[]> {
-    // None rests afterwards, so that open files are open clients.
-    answer = ({ path }) => okWith("y".repeat(Number(path.slice(1))), ["Connection: close"]);
+    own: string,
+  ): Promise<readonly Socket[]> {
     const sockets: Socket[] = [];
     for (let i = 0; i < 20; i++) {
       const raw = (await connectTo(of)).detach();
-      raw.write(get(`/${lengthOf(i, length)}`, [...fieldsOf(method), ...fields], method));
+      raw.write(requestFor(`/${lengthOf(i, method)}`, [...fieldsOf(method), ...fields], method, own));
       sockets.push(raw);
     }
     return sockets;
   }
 
-  test.skipIf(!canSeeFiles).each(["GET", "POST"])(
-    "is closed when the end of an answer to %s is never read",
-    async (method) => {
-      const short = await start("1s");
-      const length = await untaken(short, method);
-      const before = openFiles(short);
-      const sockets = await askForMany(short, method, [], length);
-      await short.logged((line) => line["host"] === host);
-      while (openFiles(short) > before) await metricAlone(short, series);
-      expect(await metricAlone(short, series)).toBe(0);
-      for (const socket of sockets) socket.destroy();
-      await short.stop();
-    },
-  );
+  test.skipIf(!canSeeFiles).each(methods)("is closed when the end of an answer to %s is never read", async (method) => {
+    const before = openFiles(short);
+    const sockets = await askForMany(short, method, [], host);
+    await short.logged((line) => line["host"] === host);
+    while (openFiles(short) > before) await metricAlone(short, series);
+    expect(await metricAlone(short, series)).toBe(0);
+    for (const socket of sockets) socket.destroy();
+  });
 
-  test.each(["GET", "POST"])("gets the whole of a last answer to %s, however late it reads", async (method) => {
-    const [short, patient] = [await start("1s"), await start("60s")];
-    const length = await untaken(short, method);
-    const sockets = await askForMany(patient, method, ["Connection: close"], length);
+  test.concurrent.each(methods)("gets the whole of a last answer to %s, however late it reads", async (method) => {
+    const sockets = await askForMany(patient, method, ["Connection: close"], `h${hosts++}.example.com`);
     // Longer than a connection lingers that has been told all.
     await new Promise((later) => setTimeout(later, 2 * lingerMs));
     const received = sockets.map(async (socket) => {
@@ -373,11 +385,11 @@ describe("a client's connection", () => {
       socket.on("data", (chunk: Buffer) => (bytes += chunk.length));
       socket.resume();
       await once(socket, "end");
+      socket.destroy();
       return bytes;
     });
     for (const [i, bytes] of (await Promise.all(received)).entries())
-      expect(bytes).toBeGreaterThan(lengthOf(i, length));
-    await Promise.all([short.stop(), patient.stop()]);
+      expect(bytes).toBeGreaterThan(lengthOf(i, method));
   });
 });
 

@@ -45,7 +45,8 @@ function load(text: string): Ruleset {
 
 /** As a person pastes it: at the top of `rules:`. */
 function paste(yaml: string): Ruleset {
-  return load(`${head}${rules.replace("rules:\n", `rules:\n${yaml}`)}`);
+  // A function, since `$'` in a path would stand for something in a text.
+  return load(`${head}${rules.replace("rules:\n", () => `rules:\n${yaml}`)}`);
 }
 
 const before = load(head + rules);
