@@ -118,7 +118,7 @@ export function createListener(
       if (clients.size() > 0) return;
       probing?.cancel();
       probing = undefined;
-      allClosed?.();
+      lookWhetherAllClosed();
     });
     guard(socket, () => {
       if (proxyProtocol === null) admit(client, peer);
@@ -212,8 +212,14 @@ export function createListener(
       if (links === undefined) return;
       tunnels.remove(links[0]);
       allTunnels.remove(links[1]);
+      lookWhetherAllClosed();
     });
     if (!over) links = [tunnels.add(tunnel), allTunnels.add(tunnel)];
+  }
+
+  /** A tunnel is over when both its ends are closed, which the client's may be first. */
+  function lookWhetherAllClosed(): void {
+    if (clients.size() === 0 && tunnels.size() === 0) allClosed?.();
   }
 
   function refuseStranger(socket: Socket, peer: Address, why: string): void {
@@ -259,7 +265,7 @@ export function createListener(
         allClosed = fulfil;
         server.close();
         clients.each(({ lane }) => lane?.endIfIdle());
-        if (clients.size() === 0) fulfil();
+        lookWhetherAllClosed();
       })),
     destroy: (closedBy) => {
       server.close();
