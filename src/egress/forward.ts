@@ -11,6 +11,7 @@
  * (of one that is bound to its client it is `lent-origin`'s, which can be had back).
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 // oxlint-disable-next-line import/no-unassigned-import -- it has to run before http-proxy is loaded
 import "./node-extend.ts";
@@ -19,6 +20,7 @@ import type { RawFields } from "../wire/fields.ts";
 import type { Failure } from "../wire/refusal.ts";
 import type { Framing } from "../wire/request-head.ts";
 import { DialledAgent } from "./dialled-agent.ts";
+import { isReset } from "./reset.ts";
 
 /** The head that goes to the origin. */
 export type UpstreamHead = {
@@ -105,6 +107,10 @@ export function createForwarder(): Forwarder {
       if (head.framing.kind !== "none") created.write("", "latin1");
     });
     upstream.on("error", () => {});
+    // Before Node's client hears of it, which would take the body for whole.
+    upstream.on("end", () => {
+      if (upstream instanceof Socket && isReset(upstream)) fail("connection_terminated", "the origin broke off");
+    });
     // Heads that Node sends on its own (Expect) are written without naming an encoding: obs-text must stay as it is.
     upstream.setDefaultEncoding("latin1");
     request.url = "/";

@@ -19,6 +19,7 @@ import { fieldTokens } from "../wire/fields.ts";
 import type { Failure } from "../wire/refusal.ts";
 import type { Destination } from "./admit.ts";
 import type { Taken, Upstream } from "./inflow.ts";
+import { isReset } from "./reset.ts";
 
 export type AnswerHead = Extract<ResponseHeadParse, { readonly kind: "head" }>;
 export type AnswerFraming = Exclude<ResponseFraming, { readonly kind: "malformed" }>;
@@ -218,6 +219,7 @@ export function createOrigin(
   }
 
   function onSocketEnd(): void {
+    if (isReset(socket)) return;
     if (reading === "until_close") finish(false, "used");
     else fail("connection_terminated", "the origin broke off");
     socket.destroy();

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { connect as tlsConnect } from "node:tls";
 import type { Host } from "../names/hostname.ts";
 import type { Sink, Upstream } from "./inflow.ts";
+import { noteTransport } from "./reset.ts";
 
 /** A secured socket is the receiver's: paused, half-open allowed, with an error listener that ignores. */
 export type SecureResult =
@@ -24,6 +25,7 @@ export function secureSocket(
   // For an address there is no SNI (RFC 6066 section 3); the certificate is compared with it all the same.
   const named = host.kind === "name" ? { servername: host.name, host: host.name } : { host: host.address.text };
   const socket = tlsConnect({ socket: raw, ...named, minVersion: "TLSv1.2", ALPNProtocols: ["http/1.1"] });
+  noteTransport(socket, raw);
   socket.on("error", (error: NodeJS.ErrnoException) => fail(error.code ?? "TLS"));
   const deadline = setTimeout(() => fail("ETIMEDOUT"), timeoutMs);
   const onClose = (): void => fail("ECONNRESET");

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Deadline, Deadlines } from "./deadlines.ts";
 import { type Inflow, type Taken, type Upstream, pass } from "./inflow.ts";
-import { resetSocket } from "./reset.ts";
+import { cutSocket, isReset, resetSocket } from "./reset.ts";
 import { type SocketOwner, own, ownInflow } from "./socket-owner.ts";
 
 export type SpliceOptions = {
@@ -69,6 +69,8 @@ class Splicing implements Splice, SocketOwner {
   #onQuiet: (() => void) | undefined;
   #closedBy: SpliceEnd["closedBy"] | undefined;
   #outcome: SpliceEnd["outcome"] = "ok";
+  /** It said `end`, and was reset, or may have been. */
+  #reset: Socket | undefined;
   /** Closed since both sides are done. */
   #finished: Socket | undefined;
   #open = 2;
@@ -87,14 +89,14 @@ class Splicing implements Splice, SocketOwner {
     const upstream = this.#upstream;
     if (client.readableEnded) this.onEnd(client);
     if (upstream.readableEnded) this.onEnd(upstream);
-    if (client.destroyed || upstream.destroyed) this.#destroyBoth();
+    if (client.destroyed || upstream.destroyed) this.#cutBoth();
     if (!client.readableEnded) this.#readOn(client);
     if (!upstream.readableEnded) this.#readOn(upstream);
   }
 
   close(): void {
     this.#closedBy ??= "proxy";
-    this.#destroyBoth();
+    this.#cutBoth();
   }
 
   whenQuiet(ms: number, then: () => void): void {
@@ -125,18 +127,23 @@ class Splicing implements Splice, SocketOwner {
   }
 
   onEnd(from: Socket): void {
-    this.#closedBy ??= from === this.#client ? "client" : "upstream";
-    const to = this.#otherOf(from);
-    // Who has said all it will say, and has been told all, is closed at once: its FIN goes out with that.
-    if (to.readableEnded && to.writableLength === 0 && !to.destroyed && !(to instanceof TLSSocket)) {
-      this.#finished = to;
-      to.destroy();
-    } else to.end();
+    if (isReset(from)) this.#reset = from;
+    else if (from.writableLength === 0) this.#passEnd(from);
+    else {
+      // If it was, what it has not taken yet is told so before the loop comes round.
+      this.#reset = from;
+      setImmediate(() => {
+        if (from.errored !== null) return;
+        this.#reset = undefined;
+        this.#passEnd(from);
+      });
+    }
   }
 
   onError(from: Socket): void {
-    if (from === this.#client) this.#breakOff("client", "client_aborted", this.#upstream);
-    else this.#breakOff("upstream", from.readableEnded ? "ok" : "connection_terminated", this.#client);
+    if (from === this.#client) return this.#breakOff("client", "client_aborted", this.#upstream);
+    const isFinished = from.readableEnded && from !== this.#reset;
+    this.#breakOff("upstream", isFinished ? "ok" : "connection_terminated", this.#client);
   }
 
   onClose(from: Socket): void {
@@ -146,6 +153,16 @@ class Splicing implements Splice, SocketOwner {
     if (this.#open > 0) return;
     this.#idle.cancel();
     this.#options.done({ outcome: this.#outcome, closedBy: this.#closedBy ?? "proxy" });
+  }
+
+  #passEnd(from: Socket): void {
+    this.#closedBy ??= from === this.#client ? "client" : "upstream";
+    const to = this.#otherOf(from);
+    // Who has said all it will say, and has been told all, is closed at once: its FIN goes out with that.
+    if (to.readableEnded && to.writableLength === 0 && !to.destroyed && !(to instanceof TLSSocket)) {
+      this.#finished = to;
+      to.destroy();
+    } else to.end();
   }
 
   #otherOf(socket: Socket): Socket {
@@ -167,11 +184,11 @@ class Splicing implements Splice, SocketOwner {
     if (this.#onQuiet !== undefined) return this.#onQuiet();
     this.#outcome = "idle_timeout";
     this.#closedBy = "idle";
-    this.#destroyBoth();
+    this.#cutBoth();
   }
 
-  #destroyBoth(): void {
-    this.#client.destroy();
-    this.#upstream.destroy();
+  #cutBoth(): void {
+    cutSocket(this.#client);
+    cutSocket(this.#upstream);
   }
 }

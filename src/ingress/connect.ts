@@ -19,6 +19,7 @@
  */
 import type { Socket } from "node:net";
 import type { Upstream } from "../egress/inflow.ts";
+import { isReset } from "../egress/reset.ts";
 import { type SocketOwner, own, ownInflow } from "../egress/socket-owner.ts";
 import { type Splice, spliceUpstream } from "../egress/splice.ts";
 import type { Authority } from "../names/authority.ts";
@@ -121,6 +122,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   }
 
   onEnd(from: Socket): void {
+    if (isReset(from)) return;
     if (from === this.#client) this.#sent.end();
     else this.#answered?.end();
   }

@@ -99,6 +99,8 @@ export class TunnelEnding {
     disown(this.#client);
     if (closedBy === "upstream") resetSocket(this.#client);
     else this.#client.destroy();
+    // Of a client that was cut off in what it said the origin is not to think that this was all.
+    if (this.#upstream !== undefined && this.#exchange.event.bytesUp > 0) resetSocket(this.#upstream.socket);
     this.conclude(outcome, closedBy);
     queueMicrotask(this.#closed);
   }

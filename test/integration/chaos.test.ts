@@ -7,6 +7,7 @@
  * has to end the exchange, nobody helps it: both ends stay as they are until the proxy has let go of them.
  */
 import { once } from "node:events";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type DnsServer, startDnsServer } from "../support/dns-server.ts";
 import { helloFor, serverHello } from "../support/hello.ts";
@@ -148,7 +149,7 @@ const states: Readonly<Record<string, State>> = {
     isTunnel: true,
     enter: sayHelloToOrigin,
     faults: {
-      "client reset": { origin: "fin", line: clientLeft },
+      "client reset": { origin: "reset", line: clientLeft },
       "client FIN": { client: "fin", origin: "fin", line: clientLeft, deadline: true },
       "client stall": isItsTurn,
       "origin reset": { client: "reset", line: originLeft },
@@ -272,9 +273,17 @@ const states: Readonly<Record<string, State>> = {
       const { client, server } = await askOrigin(proxy, origin, requestHead(host));
       // More than all buffers on the way take, so that both directions stand still.
       server.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${2 ** 27}\r\n\r\n`);
-      server.socket.write(Buffer.alloc(2 ** 26));
+      let taken = 0;
+      const chunk = Buffer.alloc(2 ** 16);
+      const pour = (): void =>
+        void server.socket.write(chunk, (error) => {
+          taken += 1;
+          if (error === null || error === undefined) pour();
+        });
+      pour();
       await client.readHead();
       client.detach();
+      for (let seen = -1; seen !== taken; await pause(100)) seen = taken;
       return { client, server };
     },
     faults: {

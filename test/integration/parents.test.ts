@@ -257,6 +257,16 @@ describe("TLS to the parent", () => {
       // Broken off on one side, with something under way: the other side is told in TLS.
       client.detach().resetAndDestroy();
       await expectServed(child);
+      // And with bytes that flow.
+      const raw = (await openTunnel(child, "a.example.com:443")).detach();
+      const tls = tlsConnect({ socket: raw, servername: "a.example.com", ca: (await testAuthority()).certPem });
+      tls.on("error", () => {});
+      await once(tls, "secureConnect");
+      const aborted = (line: Readonly<Record<string, unknown>>): boolean =>
+        line["outcome"] === "client_aborted" && line["tls"] === "1.3";
+      raw.resetAndDestroy();
+      await child.logged(aborted);
+      await expectServed(child);
       expect(child.log.filter((line) => line["event"] === "problem")).toEqual([]);
     } finally {
       await child.stop();

@@ -5,7 +5,6 @@ import { type Socket, connect } from "node:net";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DnsServer, startDnsServer } from "../support/dns-server.ts";
-import { freePort } from "../support/ports.ts";
 import { type Sallyport, startSallyport } from "../support/sallyport.ts";
 import type { TcpOrigin } from "../support/tls-origin.ts";
 import {
@@ -54,7 +53,8 @@ beforeAll(async () => {
       limits: { dial_timeout: "400ms" },
       connect_to: [
         `good.example.com:443:127.0.0.1:${origin.port}`,
-        `nobody.example.com:443:127.0.0.1:${await freePort()}`,
+        // Not a port that was free a moment ago: by now somebody else may have it.
+        "nobody.example.com:443:127.0.0.1:1",
         "unroutable.example.com:443:224.0.0.1:443",
         `hole.example.com::127.0.0.1:${blackHole.port}`,
       ],

@@ -81,7 +81,9 @@ export async function connectRaw(port: number, options: RawClientOptions | strin
     wake();
   };
   const onEnd = (): void => {
-    ending ??= "fin";
+    // Of a reset that comes together with bytes only who writes is told (libuv says `end`).
+    if (!socket.writableEnded) socket.write("");
+    ending ??= socket.errored === null ? "fin" : "reset";
     wake();
   };
   const onClose = (): void => {
