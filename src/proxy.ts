@@ -11,7 +11,6 @@ import { type Admin, createAdmin } from "./admin/server.ts";
 import type { ListenerSettings, OnRevoke, Settings } from "./config/settings.ts";
 import { createChain } from "./egress/chain.ts";
 import { createDeadlines } from "./egress/deadlines.ts";
-import { keepFreedMemory } from "./egress/freed-memory.ts";
 import { createForwarder } from "./egress/forward.ts";
 import { createOwnDials } from "./egress/own-dials.ts";
 import { type OwnListener, createLocalAddresses, findOwnListenerIn } from "./egress/own-listeners.ts";
@@ -258,7 +257,6 @@ export function createTraffic(
 
   return {
     async listen() {
-      keepFreedMemory();
       for (const [i, listener] of listeners.entries()) {
         const port = await listener.listen();
         const one: OwnListener = { kind: "proxy", address: boundAddress(settings.listen[i]?.address.host ?? ""), port };
