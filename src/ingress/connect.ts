@@ -176,7 +176,13 @@ class ConnectTunnel implements Tunnel, SocketOwner {
       return this.#ending.fail("proxy_loop_detected", "this proxy stands in Via already");
     const onDone = (reached: Reached<Upstream>): void => this.#guard(() => this.#onReached(verdict, target, reached));
     const passage = passageFor(this.#context.settings.parents, target, request);
-    const reaching = reachAtOnce(this.#context, verdict.permit, target, tunnelWay, onDone, passage);
+    const reaching = reachAtOnce(this.#context, {
+      permit: verdict.permit,
+      target,
+      way: tunnelWay,
+      passage,
+      done: onDone,
+    });
     if (!this.#ending.isOver) this.#waiting = reaching;
   }
 

@@ -105,7 +105,7 @@ export function handleFetch(
 
   function reachOrigin({ allow, target, passage }: Admitted): void {
     const onDone = (reached: Reached<Upstream>): void => guard(() => onReached(reached));
-    const reaching = reachAtOnce(context, allow.permit, target, way, onDone, passage);
+    const reaching = reachAtOnce(context, { permit: allow.permit, target, way, passage, done: onDone });
     cancelReach = () => reaching.cancel();
   }
 

@@ -64,7 +64,7 @@ export function hearServer({ socket, inflow }: Upstream, guard: Guard): FedAhead
  */
 export function vetServerHello(
   deadlines: Deadlines,
-  server: FedAhead,
+  server: Ahead,
   limits: Limits,
   pass: (alerts: Buffer) => void,
   done: (finding: ServerFinding) => void,

@@ -56,5 +56,5 @@ export function reachBound(
     if ("kind" in opened) done(opened);
     else if (reached.kind === "connected") done(createOrigin(opened, reached.destination, onProblem));
   };
-  return reach(context, allow.permit, target, way, onReached, passage);
+  return reach(context, { permit: allow.permit, target, way, passage, done: onReached });
 }

@@ -36,21 +36,25 @@ export const plainWay: Way<Plain> = {
   behind: { over: (socket) => ({ socket }), tunnel: undefined },
 };
 
+/** Where to, under which permit, by which way; `done` is called once. */
+export type Errand<Opened> = {
+  readonly permit: Permit;
+  readonly target: Authority;
+  readonly way: Way<Opened>;
+  readonly passage: Passage | undefined;
+  readonly done: (reached: Reached<Opened>) => void;
+};
+
 /**
  * Resolves, admits and dials. An address comes from the parent proxy of a `passage`, from `connect_to`, from the target
  * itself where that is an address, or from the resolver (interface.md, "Where an address comes from"). With a passage
- * the target's address is the parent's business. `done` is called once, never before this has returned, and not after
- * `cancel`.
+ * the target's address is the parent's business. `done` is called never before this has returned, and not after `cancel`.
  */
 export function reach<Opened extends { readonly socket: Socket }>(
   context: IngressContext,
-  permit: Permit,
-  target: Authority,
-  way: Way<Opened>,
-  done: (reached: Reached<Opened>) => void,
-  passage?: Passage,
+  errand: Errand<Opened>,
 ): { readonly cancel: () => void } {
-  const reaching = new Reaching(context, permit, target, way, done, passage);
+  const reaching = new Reaching(context, errand);
   queueMicrotask(() => reaching.start());
   return { cancel: () => reaching.cancel() };
 }
@@ -58,41 +62,22 @@ export function reach<Opened extends { readonly socket: Socket }>(
 /** The same, except that `done` may be called before this has returned, though never with a connection. */
 export function reachAtOnce<Opened extends { readonly socket: Socket }>(
   context: IngressContext,
-  permit: Permit,
-  target: Authority,
-  way: Way<Opened>,
-  done: (reached: Reached<Opened>) => void,
-  passage: Passage | undefined,
+  errand: Errand<Opened>,
 ): { readonly cancel: () => void } {
-  const reaching = new Reaching(context, permit, target, way, done, passage);
+  const reaching = new Reaching(context, errand);
   reaching.start();
   return reaching;
 }
 
 class Reaching<Opened extends { readonly socket: Socket }> {
   readonly #context: IngressContext;
-  readonly #permit: Permit;
-  readonly #target: Authority;
-  readonly #way: Way<Opened>;
-  readonly #done: (reached: Reached<Opened>) => void;
-  readonly #passage: Passage | undefined;
+  readonly #errand: Errand<Opened>;
   #dial: { readonly cancel: () => void } | undefined;
   #isCancelled = false;
 
-  constructor(
-    context: IngressContext,
-    permit: Permit,
-    target: Authority,
-    way: Way<Opened>,
-    done: (reached: Reached<Opened>) => void,
-    passage: Passage | undefined,
-  ) {
+  constructor(context: IngressContext, errand: Errand<Opened>) {
     this.#context = context;
-    this.#permit = permit;
-    this.#target = target;
-    this.#way = way;
-    this.#done = done;
-    this.#passage = passage;
+    this.#errand = errand;
   }
 
   cancel(): void {
@@ -106,21 +91,21 @@ class Reaching<Opened extends { readonly socket: Socket }> {
 
   #findAddress(): void {
     const { findOwnListener, metrics, settings, resolver } = this.#context;
-    const target = this.#target;
-    const { host, port } = this.#passage?.parent ?? target;
-    if (this.#passage !== undefined) {
+    const { permit, target, passage } = this.#errand;
+    const { host, port } = passage?.parent ?? target;
+    if (passage !== undefined) {
       // A parent on this machine would dial it for us.
       const own = target.host.kind === "address" && findOwnListener(target.host.address, target.port);
       if (own) {
         metrics.blockedAddress("own_listener");
         return this.#fail("proxy_loop_detected", "the target is this proxy itself");
       }
-      if (host.kind === "address") return this.#open(admitRouted(this.#permit, [host.address], port, findOwnListener));
+      if (host.kind === "address") return this.#open(admitRouted(permit, [host.address], port, findOwnListener));
     } else {
       const route = routeFor(settings.connectTo, target);
       if (route !== undefined)
-        return this.#open(admitRouted(this.#permit, [route.address], route.toPort ?? port, findOwnListener));
-      if (host.kind === "address") return this.#open(admitLiteral(this.#permit, host.address, port, findOwnListener));
+        return this.#open(admitRouted(permit, [route.address], route.toPort ?? port, findOwnListener));
+      if (host.kind === "address") return this.#open(admitLiteral(permit, host.address, port, findOwnListener));
     }
     const cached = resolver.cached(host.name);
     if (cached !== undefined) return this.#onResolution(cached);
@@ -129,21 +114,19 @@ class Reaching<Opened extends { readonly socket: Socket }> {
 
   #onResolution(resolution: Resolution): void {
     if (this.#isCancelled) return;
-    const passage = this.#passage;
+    const { permit, target, passage } = this.#errand;
     const named = passage === undefined ? "the name" : "the parent proxy's name";
     const { findOwnListener } = this.#context;
     if (resolution.kind === "dns_error")
       this.#fail("dns_error", `${named} could not be resolved (${resolution.detail})`);
     else if (resolution.kind === "dns_timeout") this.#fail("dns_timeout", `${named} was not resolved in time`);
-    else if (passage === undefined)
-      this.#open(admit(this.#permit, resolution.addresses, this.#target.port, findOwnListener));
-    else this.#open(admitRouted(this.#permit, resolution.addresses, passage.parent.port, findOwnListener));
+    else if (passage === undefined) this.#open(admit(permit, resolution.addresses, target.port, findOwnListener));
+    else this.#open(admitRouted(permit, resolution.addresses, passage.parent.port, findOwnListener));
   }
 
   #open(admission: Admission): void {
     const { metrics, settings } = this.#context;
-    const way = this.#way;
-    const passage = this.#passage;
+    const { way, passage, target } = this.#errand;
     for (const blocked of admission.blocked) metrics.blockedAddress(blocked.class);
     if (isLoop(admission)) {
       const peer = passage === undefined ? "target" : "parent proxy";
@@ -154,7 +137,7 @@ class Reaching<Opened extends { readonly socket: Socket }> {
     if (passage !== undefined) {
       const guard = (step: () => void, socket?: Socket): void => this.#guard(step, socket);
       const finish = (reached: Reached<Opened>): void => this.#finish(reached);
-      this.#dial = openThroughParent(this.#context, passage, this.#target, admission.admitted, way, guard, finish);
+      this.#dial = openThroughParent(this.#context, passage, target, admission.admitted, way, guard, finish);
       return;
     }
     const { dialTimeoutMs } = settings.limits;
@@ -183,7 +166,7 @@ class Reaching<Opened extends { readonly socket: Socket }> {
       return;
     }
     if (reached.kind === "connected") this.#context.ownDials?.add(reached.opened.socket);
-    this.#done(reached);
+    this.#errand.done(reached);
   }
 
   /** What is called back here has no caller who could answer for a bug. `socket` would have nobody left who owns it. */

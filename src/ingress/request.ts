@@ -94,7 +94,7 @@ export function handleRequest(
       return;
     }
     const onDone = (reached: Reached): void => guard(() => onReached(admission, reached));
-    stopUpstream = reach(context, allow.permit, target, plainWay, onDone, passage).cancel;
+    stopUpstream = reach(context, { permit: allow.permit, target, way: plainWay, passage, done: onDone }).cancel;
   }
 
   function onReached(admission: Admitted, reached: Reached): void {

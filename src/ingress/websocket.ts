@@ -71,7 +71,7 @@ export function handleWebSocket(
     if (admission.kind === "refused") return tell(admission.refusal, admission.outcome);
     const { allow, target, passage } = admission;
     const onDone = (reached: Reached): void => guard(() => onReached(admission, reached));
-    stopUpstream = reach(context, allow.permit, target, socketWay, onDone, passage).cancel;
+    stopUpstream = reach(context, { permit: allow.permit, target, way: socketWay, passage, done: onDone }).cancel;
   }
 
   function onReached(admitted: Admitted, reached: Reached): void {

@@ -20,9 +20,7 @@ export type HostTable = {
    */
   readonly lookup: (hostname: string) => number;
   readonly covering: Int32Array;
-  /** Right-hand labels that some pattern shares with the name, as the longest such suffix; "" without any. */
-  readonly sharedSuffix: (hostname: string) => string;
-  /** The number of that suffix in the tree; -1 without any. */
+  /** The longest suffix that some pattern shares with the name, whole labels, by its number in the tree; -1 without any. */
   readonly sharedEntry: (hostname: string) => number;
   /** All suffixes that have an entry. */
   readonly tree: SuffixTree;
@@ -108,7 +106,6 @@ function tableOf(entries: HostEntries): HostTable {
       return slot === none ? 0 : list(table, hostname, slot);
     },
     covering,
-    sharedSuffix: (hostname) => table.keys[findSlot(table, hostname)] ?? "",
     sharedEntry: (hostname) => {
       const slot = findSlot(table, hostname);
       return slot === none ? none : (table.slots[slot * slotSize + slotEntry] ?? none);

@@ -104,3 +104,30 @@ function ask(origin: Origin, method: string): Told {
   });
   return told;
 }
+
+/** An origin at rest without a socket, as it shows itself to whoever keeps it. `leave`: it has gone by itself. */
+export function restingOrigin(
+  destination = destinationOf("127.0.0.1"),
+): Origin & { readonly isDestroyed: () => boolean; readonly leave: () => void } {
+  let alive = true;
+  let gone = (): void => {};
+  return {
+    destination,
+    ask: () => {},
+    expect: () => {},
+    send: () => {},
+    resume: () => {},
+    isResting: () => alive,
+    onGone: (listener) => {
+      gone = listener;
+    },
+    destroy: () => {
+      alive = false;
+    },
+    isDestroyed: () => !alive,
+    leave: () => {
+      alive = false;
+      gone();
+    },
+  };
+}

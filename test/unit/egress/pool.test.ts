@@ -1,9 +1,8 @@
 /** Connections at rest: who gets which, and when they are closed. */
 import { afterEach, expect, test } from "vitest";
 import type { Deadlines } from "../../../src/egress/deadlines.ts";
-import type { Origin } from "../../../src/egress/origin.ts";
 import { type PoolKey, createPool } from "../../../src/egress/pool.ts";
-import { createUpstreams, destinationOf } from "../../support/upstream.ts";
+import { createUpstreams, destinationOf, restingOrigin } from "../../support/upstream.ts";
 
 const upstreams = createUpstreams();
 afterEach(() => upstreams.close());
@@ -28,31 +27,6 @@ function fakeDeadlines(): { readonly deadlines: Deadlines; readonly waiting: Set
   return { deadlines, waiting };
 }
 
-/** Without a socket: as `origin` shows itself to a pool. */
-function resting(destination = here): Origin & { readonly isDestroyed: () => boolean; readonly leave: () => void } {
-  let alive = true;
-  let gone = (): void => {};
-  return {
-    destination,
-    ask: () => {},
-    expect: () => {},
-    send: () => {},
-    resume: () => {},
-    isResting: () => alive,
-    onGone: (listener) => {
-      gone = listener;
-    },
-    destroy: () => {
-      alive = false;
-    },
-    isDestroyed: () => !alive,
-    leave: () => {
-      alive = false;
-      gone();
-    },
-  };
-}
-
 const others: Readonly<Record<string, readonly [PoolKey, ReturnType<typeof destinationOf>]>> = {
   "another host": [{ ...key, host: "b.example" }, here],
   "a host that begins like it": [{ ...key, host: "a.example:8" }, here],
@@ -63,7 +37,7 @@ const others: Readonly<Record<string, readonly [PoolKey, ReturnType<typeof desti
 };
 test.each(Object.entries(others))("is not given away for %s", (_, [asked, destination]) => {
   const pool = createPool(fakeDeadlines().deadlines);
-  const origin = resting();
+  const origin = restingOrigin();
   pool.keep(key, origin);
   expect(pool.take(asked, [destination])).toBeUndefined();
   expect(origin.isDestroyed()).toBe(false);
@@ -73,7 +47,7 @@ test.each(Object.entries(others))("is not given away for %s", (_, [asked, destin
 test("is given away once, the latest first", () => {
   const { deadlines, waiting } = fakeDeadlines();
   const pool = createPool(deadlines);
-  const [first, second, third] = [resting(), resting(elsewhere), resting()];
+  const [first, second, third] = [restingOrigin(), restingOrigin(elsewhere), restingOrigin()];
   for (const origin of [first, second, third]) pool.keep(key, origin);
   expect(pool.take(key, [here])).toBe(third);
   expect(pool.take(key, [here])).toBe(first);
@@ -85,7 +59,7 @@ test("32 for a target and 512 in all are kept, the others closed", () => {
   const { deadlines, waiting } = fakeDeadlines();
   const pool = createPool(deadlines);
   const kept = (host: string): number => {
-    const all = Array.from({ length: 40 }, () => resting());
+    const all = Array.from({ length: 40 }, () => restingOrigin());
     for (const origin of all) pool.keep({ ...key, host }, origin);
     return all.filter((origin) => !origin.isDestroyed()).length;
   };
@@ -100,7 +74,7 @@ test("32 for a target and 512 in all are kept, the others closed", () => {
 test("is closed when nobody has come for it in 30 s", () => {
   const { deadlines, waiting } = fakeDeadlines();
   const pool = createPool(deadlines);
-  const origin = resting();
+  const origin = restingOrigin();
   pool.keep(key, origin);
   expect([...waiting].map(({ ms }) => ms)).toEqual([30_000]);
   for (const { expire } of waiting) expire();
@@ -124,7 +98,7 @@ test("is forgotten when the origin closes it", async () => {
 test("says nothing to the pool any more once it was given away", () => {
   const { deadlines, waiting } = fakeDeadlines();
   const pool = createPool(deadlines);
-  const [lent, other] = [resting(), resting()];
+  const [lent, other] = [restingOrigin(), restingOrigin()];
   pool.keep(key, lent);
   pool.take(key, [here]);
   pool.keep(key, other);
@@ -136,7 +110,7 @@ test("says nothing to the pool any more once it was given away", () => {
 test("is not kept where it does not rest", () => {
   const { deadlines, waiting } = fakeDeadlines();
   const pool = createPool(deadlines);
-  const origin = resting();
+  const origin = restingOrigin();
   origin.destroy();
   pool.keep(key, origin);
   expect([waiting.size, pool.take(key, [here])]).toEqual([0, undefined]);
@@ -145,7 +119,7 @@ test("is not kept where it does not rest", () => {
 test("another policy in force closes what was opened under the one before, then and later", () => {
   const pool = createPool(fakeDeadlines().deadlines);
   const next = {};
-  const [old, late, current] = [resting(), resting(), resting()];
+  const [old, late, current] = [restingOrigin(), restingOrigin(), restingOrigin()];
   pool.keep(key, old);
   pool.use(next);
   pool.keep(key, late);
@@ -157,7 +131,7 @@ test("another policy in force closes what was opened under the one before, then 
 test("a closed pool has closed all, and closes what comes", () => {
   const { deadlines, waiting } = fakeDeadlines();
   const pool = createPool(deadlines);
-  const [before, after] = [resting(), resting()];
+  const [before, after] = [restingOrigin(), restingOrigin()];
   pool.keep(key, before);
   pool.close();
   pool.keep(key, after);

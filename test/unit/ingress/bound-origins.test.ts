@@ -1,7 +1,6 @@
 /** Which connection to an origin a client's connection is given back, and what binds one to it. */
 import { expect, test } from "vitest";
 import type { Destination } from "../../../src/egress/admit.ts";
-import type { Origin } from "../../../src/egress/origin.ts";
 import type { PoolKey } from "../../../src/egress/pool.ts";
 import {
   type Binding,
@@ -11,31 +10,12 @@ import {
   keepBound,
   takeBound,
 } from "../../../src/ingress/bound-origins.ts";
-import { destinationOf } from "../../support/upstream.ts";
+import { destinationOf, restingOrigin } from "../../support/upstream.ts";
 
 const policy = {};
 const key: PoolKey = { host: "a.example", port: 80, policy };
 const here = destinationOf("127.0.0.1");
 const elsewhere = destinationOf("127.0.0.2");
-
-type Resting = Origin & { readonly isAlive: () => boolean };
-
-function resting(destination: Destination = here): Resting {
-  let alive = true;
-  return {
-    destination,
-    ask: () => {},
-    expect: () => {},
-    send: () => {},
-    resume: () => {},
-    isResting: () => alive,
-    onGone: () => {},
-    destroy: () => {
-      alive = false;
-    },
-    isAlive: () => alive,
-  };
-}
 
 const bindingOf = (destroyed = false): Binding => ({ socket: { destroyed }, bound: [] });
 
@@ -47,7 +27,7 @@ const others: Readonly<Record<string, readonly [PoolKey, Destination]>> = {
 };
 test.each(Object.entries(others))("it is not given back for %s", (_, [asked, destination]) => {
   const binding = bindingOf();
-  const origin = resting();
+  const origin = restingOrigin();
   keepBound(binding, key, origin);
   expect(takeBound(binding, asked, [destination])).toBeUndefined();
   expect(takeBound(binding, key, [elsewhere, here])).toBe(origin);
@@ -55,7 +35,7 @@ test.each(Object.entries(others))("it is not given back for %s", (_, [asked, des
 
 test("it is given back once, and only while it rests", () => {
   const binding = bindingOf();
-  const origin = resting();
+  const origin = restingOrigin();
   keepBound(binding, key, origin);
   expect([hasBound(binding, key), takeBound(binding, key, [here])]).toEqual([true, origin]);
   expect([hasBound(binding, key), takeBound(binding, key, [here])]).toEqual([false, undefined]);
@@ -66,27 +46,27 @@ test("it is given back once, and only while it rests", () => {
 
 test("one for each origin is kept, eight in all, and none of another policy", () => {
   const binding = bindingOf();
-  const [first, second] = [resting(), resting()];
+  const [first, second] = [restingOrigin(), restingOrigin()];
   keepBound(binding, key, first);
   keepBound(binding, key, second);
-  expect([first.isAlive(), second.isAlive()]).toEqual([false, true]);
-  const more = Array.from({ length: 8 }, () => resting());
+  expect([first.isResting(), second.isResting()]).toEqual([false, true]);
+  const more = Array.from({ length: 8 }, () => restingOrigin());
   for (const [i, origin] of more.entries()) keepBound(binding, { ...key, port: 1000 + i }, origin);
-  expect([second.isAlive(), more.every((origin) => origin.isAlive())]).toEqual([false, true]);
-  const next = resting();
+  expect([second.isResting(), more.every((origin) => origin.isResting())]).toEqual([false, true]);
+  const next = restingOrigin();
   keepBound(binding, { ...key, policy: {} }, next);
-  expect([next.isAlive(), more.some((origin) => origin.isAlive())]).toEqual([true, false]);
+  expect([next.isResting(), more.some((origin) => origin.isResting())]).toEqual([true, false]);
 });
 
 test("all are closed with the client, and what comes back later as well", () => {
   const binding = bindingOf();
-  const origin = resting();
+  const origin = restingOrigin();
   keepBound(binding, key, origin);
   closeBound(binding);
-  expect([origin.isAlive(), hasBound(binding, key)]).toEqual([false, false]);
-  const late = resting();
+  expect([origin.isResting(), hasBound(binding, key)]).toEqual([false, false]);
+  const late = restingOrigin();
   keepBound(bindingOf(true), key, late);
-  expect(late.isAlive()).toBe(false);
+  expect(late.isResting()).toBe(false);
 });
 
 test.each([

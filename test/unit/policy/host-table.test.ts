@@ -13,7 +13,10 @@ function tableOf(...texts: readonly string[]) {
       const count = table.lookup(hostname);
       return Array.from(table.covering.subarray(0, count), (number) => patterns[number]?.text).reverse();
     },
-    sharedSuffix: table.sharedSuffix,
+    sharedSuffix: (hostname: string) => {
+      const entry = table.sharedEntry(hostname);
+      return entry < 0 ? "" : hostname.slice(-(table.tree.lengths[entry] ?? 0));
+    },
   };
 }
 
