@@ -102,16 +102,20 @@ describe("limits", () => {
 
   test("a slot is given back however its holder goes: by a reset, by an end, by a refusal", async () => {
     for (let round = 0; round < 5; round++) {
+      const before = await limit("per_client");
       const held = await hold("127.0.0.2", perClient);
       await expectOverLimit("127.0.0.2");
+      // That one alone: the slots of the round before are all back.
+      expect(await limit("per_client")).toBe(before! + 1);
       held[0]!.detach().resetAndDestroy();
       held[1]!.end();
       held[2]!.send("nonsense\r\n\r\n");
       expect((await held[2]!.readHead()).status).toBe(400);
       for (const client of held) client.close();
+      // While one that is closed still counts, a slot that comes free is not yet the last: the next round begins afresh.
       await vi.waitFor(() => expectServed("127.0.0.2"), 5000);
+      await release();
     }
-    await release();
   });
 });
 
