@@ -19,8 +19,6 @@ export type Inflow = {
   readonly give: (sink: Sink) => void;
   /** The bytes of the last call stay as they are for ever: what is read next goes somewhere else. */
   readonly leave: () => void;
-  /** Goes on with the smallest buffer: a tunnel that is open may be idle for hours. */
-  readonly shrink: () => void;
   /** Reads no more until `resume`; as a sink does that answers `full`. */
   readonly pause: () => void;
   /** Reads, or reads on. Does nothing where it is being read. */
@@ -30,9 +28,12 @@ export type Inflow = {
 /** A connected upstream socket whose bytes come through an inflow: it never says `data`. */
 export type Upstream = { readonly socket: Socket; readonly inflow: Inflow };
 
-/** An idle tunnel has the smallest, one that carries a download the largest: reads that come full make it grow. */
-const sizes = [1, 8, 64, 256].map((kib) => kib * 1024);
-const firstLevel = 1;
+/**
+ * The first is one for all sockets, so that an idle tunnel has none, and what is read there is copied before anybody gets
+ * it. One that carries a download has a buffer of its own, up to the largest: reads that come full make it grow.
+ */
+const sizes = [8, 64, 256].map((kib) => kib * 1024);
+const shared = Buffer.allocUnsafeSlow(sizes[0] ?? 0);
 /** A read that fills less of its buffer than one part in so many is copied where it has to wait. */
 const crumbsOfBuffer = 4;
 /** Bytes of each size that are kept for the next socket. */
@@ -69,15 +70,13 @@ export function connectUpstream({ host, port }: DialTarget): Upstream {
 
 class ReusedBuffer implements Inflow {
   #socket: Socket | undefined;
-  #level = firstLevel;
-  #buffer = take(firstLevel);
+  #level = 0;
+  #buffer: Buffer = shared;
   #sink: Sink = refuse;
   #isReading = false;
   /** Somebody else still reads in the buffer. */
   #isLent = false;
   #partial = 0;
-  /** To be done behind a read: between two of them the kernel's next bytes already have their place. */
-  #wantsLess = false;
   /** What was handed out last is not used yet. */
   #isBehind = false;
 
@@ -87,7 +86,7 @@ class ReusedBuffer implements Inflow {
     socket.on("close", () => this.#release());
   }
 
-  /** Where the next read goes. */
+  /** Where the next read goes. Asked after each: nothing else may be moved in between. */
   buffer(): Buffer {
     return this.#buffer;
   }
@@ -95,10 +94,9 @@ class ReusedBuffer implements Inflow {
   /** Told after a read; false reads no more. */
   onRead(length: number): boolean {
     const from = this.#buffer;
-    const bytes = length === from.length ? from : from.subarray(0, length);
     // A peer that sends crumbs for one that does not read must not hold a whole buffer with each.
-    const isCopy = this.#isBehind && length < from.length / crumbsOfBuffer;
-    const taken = this.#sink(isCopy ? Buffer.from(bytes) : bytes);
+    const isCopy = from === shared || (this.#isBehind && length < from.length / crumbsOfBuffer);
+    const taken = this.#sink(isCopy ? copyOf(from, length) : from.subarray(0, length));
     this.#isBehind = taken !== "used";
     if (taken === "full") this.#isReading = false;
     if (from !== this.#buffer) return taken !== "full";
@@ -113,12 +111,8 @@ class ReusedBuffer implements Inflow {
   }
 
   leave(): void {
-    this.#buffer = take(this.#level);
+    if (this.#buffer !== shared) this.#buffer = take(this.#level);
     this.#isLent = false;
-  }
-
-  shrink(): void {
-    this.#wantsLess = true;
   }
 
   pause(): void {
@@ -139,19 +133,14 @@ class ReusedBuffer implements Inflow {
   }
 
   #resize(length: number): void {
-    if (this.#wantsLess && !this.#isLent) {
-      this.#wantsLess = false;
-      return this.#move(0);
-    }
     const isFull = length === this.#buffer.length;
     this.#partial = isFull ? 0 : this.#partial + 1;
-    if (isFull) return this.#move(this.#level + 1);
-    if (this.#partial > 1 || this.#level <= firstLevel)
-      this.#move(length > (sizes[this.#level - 1] ?? 0) ? this.#level : this.#level - 1);
+    if (isFull) this.#move(this.#level + 1);
+    else if (this.#partial > 1 && length <= (sizes[this.#level - 1] ?? 0)) this.#move(this.#level - 1);
   }
 
   #move(to: number): void {
-    if (to < 0 || to >= sizes.length || to === this.#level || this.#isLent) return;
+    if (to < 0 || to >= sizes.length || this.#isLent) return;
     keep(this.#buffer, this.#level);
     this.#level = to;
     this.#partial = 0;
@@ -163,11 +152,19 @@ function refuse(): Taken {
   return "full";
 }
 
+/** Of the first `length` bytes. */
+function copyOf(from: Buffer, length: number): Buffer {
+  const copy = Buffer.allocUnsafe(length);
+  from.copy(copy, 0, 0, length);
+  return copy;
+}
+
 function take(level: number): Buffer {
+  if (level === 0) return shared;
   return kept[level]?.pop() ?? Buffer.allocUnsafeSlow(sizes[level] ?? 0);
 }
 
 function keep(buffer: Buffer, level: number): void {
   const shelf = kept[level];
-  if (shelf !== undefined && (shelf.length + 1) * buffer.length <= keptBytes) shelf.push(buffer);
+  if (buffer !== shared && shelf !== undefined && (shelf.length + 1) * buffer.length <= keptBytes) shelf.push(buffer);
 }

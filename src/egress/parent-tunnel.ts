@@ -177,7 +177,6 @@ function withEarly(upstream: Upstream, early: Buffer): Upstream {
     socket,
     inflow: {
       leave: () => inflow.leave(),
-      shrink: () => inflow.shrink(),
       pause: () => inflow.pause(),
       give: (next) => {
         sink = next;

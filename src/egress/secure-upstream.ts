@@ -71,7 +71,6 @@ export function streamUpstream(socket: Socket): Upstream {
         sink = next;
       },
       leave: () => {},
-      shrink: () => {},
       pause: () => void socket.pause(),
       resume: () => void socket.resume(),
     },

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Deadline, Deadlines } from "./deadlines.ts";
+import { freeNow } from "./free-now.ts";
 import { type Inflow, type Taken, type Upstream, pass } from "./inflow.ts";
 import { cutSocket, isReset, resetSocket } from "./reset.ts";
 import { type SocketOwner, own, ownInflow } from "./socket-owner.ts";
@@ -13,12 +14,14 @@ export type SpliceOptions = {
   readonly deadlines: Deadlines;
   /** Neither side moves a byte for this long: both are destroyed. */
   readonly idleTimeoutMs: number;
-  /** Called for every chunk relayed. */
-  readonly onBytesUp: (bytes: number) => void;
-  readonly onBytesDown: (bytes: number) => void;
+  /** Counts what is relayed. */
+  readonly tally: Tally;
   /** Called once, when both sockets are closed, and never before `splice` has returned. */
   readonly done: (end: SpliceEnd) => void;
 };
+
+/** Bytes that were handed to the other side. */
+export type Tally = { bytesUp: number; bytesDown: number };
 
 export type SpliceEnd = {
   /**
@@ -40,7 +43,6 @@ export type Splice = {
 export function spliceUpstream(client: Socket, { socket, inflow }: Upstream, options: SpliceOptions): Splice {
   const spliced = new Splicing(client, socket, inflow, options);
   inflow.give((bytes) => spliced.take(bytes));
-  inflow.shrink();
   own(client, spliced);
   ownInflow(socket, spliced);
   spliced.start();
@@ -63,7 +65,8 @@ class Splicing implements Splice, SocketOwner {
   readonly #client: Socket;
   readonly #upstream: Socket;
   readonly #inflow: Inflow | undefined;
-  readonly #options: SpliceOptions;
+  readonly #tally: Tally;
+  readonly #done: SpliceOptions["done"];
   readonly #idle: Deadline;
   #idleTimeoutMs: number;
   #onQuiet: (() => void) | undefined;
@@ -79,9 +82,11 @@ class Splicing implements Splice, SocketOwner {
     this.#client = client;
     this.#upstream = upstream;
     this.#inflow = inflow;
-    this.#options = options;
-    this.#idleTimeoutMs = options.idleTimeoutMs;
-    this.#idle = options.deadlines.after(options.idleTimeoutMs, () => this.#onIdle());
+    const { tally, done, deadlines, idleTimeoutMs } = options;
+    this.#tally = tally;
+    this.#done = done;
+    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#idle = deadlines.after(idleTimeoutMs, () => this.#onIdle());
   }
 
   start(): void {
@@ -108,17 +113,19 @@ class Splicing implements Splice, SocketOwner {
   /** Bytes of the inflow. */
   take(bytes: Buffer): Taken {
     this.#idle.move(this.#idleTimeoutMs);
-    this.#options.onBytesDown(bytes.length);
+    this.#tally.bytesDown += bytes.length;
     return pass(this.#client, bytes);
   }
 
   onData(from: Socket, chunk: Buffer): void {
     this.#idle.move(this.#idleTimeoutMs);
-    if (from === this.#client) this.#options.onBytesUp(chunk.length);
-    else this.#options.onBytesDown(chunk.length);
+    if (from === this.#client) this.#tally.bytesUp += chunk.length;
+    else this.#tally.bytesDown += chunk.length;
     const to = this.#otherOf(from);
-    // What the kernel has taken whole needs no waiting for, though it was more than the stream's mark.
-    if (!to.write(chunk) && to.writableLength > 0) from.pause();
+    const hasRoom = to.write(chunk);
+    // What the kernel has taken whole is nobody's any more, and needs no waiting for, though it was more than the mark.
+    if (to.writableLength === 0) freeNow(chunk);
+    else if (!hasRoom) from.pause();
   }
 
   onDrain(to: Socket): void {
@@ -152,7 +159,7 @@ class Splicing implements Splice, SocketOwner {
     this.#open -= 1;
     if (this.#open > 0) return;
     this.#idle.cancel();
-    this.#options.done({ outcome: this.#outcome, closedBy: this.#closedBy ?? "proxy" });
+    this.#done({ outcome: this.#outcome, closedBy: this.#closedBy ?? "proxy" });
   }
 
   #passEnd(from: Socket): void {

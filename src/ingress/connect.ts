@@ -38,7 +38,7 @@ import { type OpenExchange, openExchange } from "./exchange.ts";
 import { type ClientFinding, type ServerFinding, hearServer, peekClientHello, vetServerHello } from "./inspect.ts";
 import { judgeTarget } from "./judge.ts";
 import { type Reached, reachAtOnce } from "./reach.ts";
-import { type FedAhead, feedAhead } from "./read-ahead.ts";
+import { type FedAhead, feedAhead, takeAll } from "./read-ahead.ts";
 import { readOpening } from "./redirected-hello.ts";
 import { TunnelEnding } from "./tunnel-ending.ts";
 import { type TunnelEntry, noHead, readConnect } from "./tunnel-entry.ts";
@@ -57,7 +57,7 @@ export function handleConnect(
   closed: () => void,
 ): Tunnel {
   const tunnel = new ConnectTunnel(context, connection, entry, closed);
-  tunnel.start();
+  tunnel.start(entry);
   return tunnel;
 }
 
@@ -66,7 +66,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   readonly #context: IngressContext;
   readonly #connection: Connection;
   readonly #client: Socket;
-  readonly #entry: TunnelEntry;
+  readonly #isRedirected: boolean;
   readonly #closed: () => void;
   readonly #exchange: OpenExchange;
   readonly #sent: FedAhead;
@@ -85,7 +85,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
     this.#context = context;
     this.#connection = connection;
     this.#client = connection.socket;
-    this.#entry = entry;
+    this.#isRedirected = entry.kind === "sni";
     this.#exchange = openExchange(context, connection, "connect", "CONNECT");
     const early = entry.kind === "head" ? entry.early : noHead.early;
     this.#sent = feedAhead(early, this.#client.readableEnded, this.#guarded);
@@ -94,9 +94,8 @@ class ConnectTunnel implements Tunnel, SocketOwner {
     this.#standing = createReview(context, connection, this.#exchange, () => this.#revoke());
   }
 
-  start(): void {
+  start(entry: TunnelEntry): void {
     const { deadlines, settings } = this.#context;
-    const entry = this.#entry;
     own(this.#client, this);
     if (this.#client.isPaused()) this.#client.resume();
     if (entry.kind === "head") this.#guard(() => this.#decide(entry));
@@ -118,7 +117,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   /** Of the client: what an upstream says comes through its inflow. Paused before anybody looks, who may hand it on. */
   onData(client: Socket, chunk: Buffer): void {
     if (this.#sent.held().length + chunk.length >= this.#context.settings.limits.helloBytes) client.pause();
-    this.#sent.feed(chunk, false);
+    this.#sent.feed(chunk);
   }
 
   onEnd(from: Socket): void {
@@ -200,7 +199,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
     event.upstream = reached.destination.address;
     event.upstreamPort = reached.destination.port;
     this.#ending.open(upstream);
-    if (this.#entry.kind === "head") {
+    if (!this.#isRedirected) {
       event.status = 200;
       this.#client.write(established);
     }
@@ -226,7 +225,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
     const verdict = this.#judgeHello(allow, target, hello);
     countHello(this.#context.metrics, verdict, hello);
     if (verdict.kind === "deny") return this.#ending.alert(verdict);
-    if (hello.kind !== "hello") return this.#relay(verdict, server, answered.held());
+    if (hello.kind !== "hello") return this.#relay(verdict, server, takeAll(answered));
     this.#vetServer(verdict, target, server, answered, hello.length);
   }
 
@@ -291,18 +290,20 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   /** The tunnel is what it should be, or nobody asks: from here on bytes only flow, `answer` before all others. */
   #relay(allow: Allow, server: Upstream, answer: Buffer): void {
     this.#exchange.conclude();
+    // It may be open for hours: what led here is not kept.
+    this.#waiting = undefined;
+    this.#answered = undefined;
     if (this.#standing.isOver()) return this.#revoke();
     const { event, ruleset } = this.#exchange;
     if (answer.length > 0) this.#passDown(answer);
     this.#sent.unwatch();
-    const ahead = this.#sent.held();
+    const ahead = takeAll(this.#sent);
     if (ahead.length > 0) server.socket.write(ahead);
     event.bytesUp += ahead.length;
     this.#spliced = spliceUpstream(this.#client, server, {
       deadlines: this.#context.deadlines,
       idleTimeoutMs: allow.rule?.idleTimeoutMs ?? ruleset.defaultIdleTimeoutMs,
-      onBytesUp: (bytes) => (event.bytesUp += bytes),
-      onBytesDown: (bytes) => (event.bytesDown += bytes),
+      tally: event,
       done: (end) => {
         this.#ending.conclude(end.outcome, end.closedBy);
         this.#closed();
@@ -312,7 +313,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   }
 
   #breakOff(outcome: Outcome, closedBy: ClosedBy): void {
-    if (this.#entry.kind === "sni" && this.#heard === undefined) this.#ending.dismiss();
+    if (this.#isRedirected && this.#heard === undefined) this.#ending.dismiss();
     else this.#ending.breakOff(outcome, closedBy);
   }
 

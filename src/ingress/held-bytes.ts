@@ -4,8 +4,7 @@ export type HeldBytes = {
   readonly length: () => number;
   /** All of them. What was shown or taken stays as it is. */
   readonly view: () => Buffer;
-  /** `isLent`: the chunk is overwritten after this call, so it is copied. */
-  readonly hold: (chunk: Buffer, isLent: boolean) => void;
+  readonly hold: (chunk: Buffer) => void;
   /** Hands out the first `length` of them; they are held no longer. */
   readonly take: (length: number) => Buffer;
   /** Holds the first `length` of them no longer. */
@@ -41,8 +40,8 @@ class Held implements HeldBytes {
     return this.#buffer.subarray(this.#from, this.#end);
   }
 
-  hold(chunk: Buffer, isLent: boolean): void {
-    if (this.#from === this.#end && !isLent) {
+  hold(chunk: Buffer): void {
+    if (this.#from === this.#end) {
       this.#buffer = chunk;
       this.#from = 0;
       this.#end = chunk.length;
@@ -55,12 +54,16 @@ class Held implements HeldBytes {
 
   take(length: number): Buffer {
     const taken = length >= this.length() ? this.view() : this.#buffer.subarray(this.#from, this.#from + length);
-    this.#from += taken.length;
+    this.drop(taken.length);
     return taken;
   }
 
   drop(length: number): void {
     this.#from = Math.min(this.#end, this.#from + length);
+    if (this.#from < this.#end) return;
+    // A connection may rest for hours, and has nothing here.
+    this.#buffer = none;
+    this.#from = this.#end = 0;
   }
 
   #grow(needed: number): void {

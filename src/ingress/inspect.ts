@@ -11,7 +11,7 @@ import { type SniResult, sniResults } from "../record/metrics-labels.ts";
 import { parseClientHello } from "../wire/client-hello.ts";
 import { type RecordWalk, holdsHandshake } from "../wire/handshake.ts";
 import { parseServerHello } from "../wire/server-hello.ts";
-import { type Ahead, type FedAhead, type Guard, feedAhead } from "./read-ahead.ts";
+import { type Ahead, type FedAhead, type Guard, feedAhead, takeAll } from "./read-ahead.ts";
 
 /** What a client says first. `nothing`: it left without a word, as a port check does. */
 export type ClientFinding = FinalHello | { readonly kind: "nothing" };
@@ -50,7 +50,8 @@ export function hearServer({ socket, inflow }: Upstream, guard: Guard): FedAhead
   const server = feedAhead(none, socket.readableEnded, guard);
   inflow.give((chunk) => {
     if (server.held().length + chunk.length >= serverHelloBytes) inflow.pause();
-    server.feed(chunk, true);
+    inflow.leave();
+    server.feed(chunk);
     return "used";
   });
   inflow.resume();
@@ -139,7 +140,9 @@ class ServerVet extends Peek<ServerFinding["said"]> {
     pass: (alerts: Buffer) => void,
     done: (finding: ServerFinding) => void,
   ) {
-    super(deadlines, server, limits.helloTimeoutMs, { kind: "timeout" }, (said) => done({ said, held: server.held() }));
+    super(deadlines, server, limits.helloTimeoutMs, { kind: "timeout" }, (said) =>
+      done({ said, held: takeAll(server) }),
+    );
     this.#pass = pass;
   }
 

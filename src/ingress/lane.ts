@@ -172,7 +172,7 @@ class ConnectionLane implements Lane, Turn, SocketOwner {
   }
 
   #hold(chunk: Buffer): void {
-    this.#held.hold(chunk, false);
+    this.#held.hold(chunk);
     if (this.#state !== "heading" && this.#held.length() >= this.#services.context.settings.limits.headBytes)
       this.#socket.pause();
   }

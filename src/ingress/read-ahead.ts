@@ -18,6 +18,11 @@ export type Ahead = {
   readonly unwatch: () => void;
 };
 
+/** Hands out all that is held. */
+export function takeAll(ahead: Ahead): Buffer {
+  return ahead.take(ahead.held().length);
+}
+
 export type ReadAhead = Ahead & {
   /** Stops reading and leaves the socket paused, to its next owner. What is held stays to be taken. */
   readonly stop: () => void;
@@ -35,7 +40,7 @@ export function readAhead(socket: Socket, head: Buffer, capBytes: number, guard:
   // Paused before anybody looks: who looks may hand the socket on, and the next owner reads.
   const onData = (chunk: Buffer): void => {
     if (fed.held().length + chunk.length >= capBytes) socket.pause();
-    fed.feed(chunk, false);
+    fed.feed(chunk);
   };
   const onEnd = (): void => fed.end();
   socket.on("data", onData);
@@ -58,8 +63,7 @@ export function readAhead(socket: Socket, head: Buffer, capBytes: number, guard:
 
 /** Bytes ahead for an owner of a socket, who feeds it what he is told. */
 export type FedAhead = Ahead & {
-  /** `isLent`: the chunk is overwritten after this call. */
-  readonly feed: (chunk: Buffer, isLent: boolean) => void;
+  readonly feed: (chunk: Buffer) => void;
   readonly end: () => void;
 };
 
@@ -91,8 +95,8 @@ class Fed implements FedAhead {
     return this.#bytes.take(length);
   }
 
-  feed(chunk: Buffer, isLent: boolean): void {
-    this.#bytes.hold(chunk, isLent);
+  feed(chunk: Buffer): void {
+    this.#bytes.hold(chunk);
     this.#progress();
   }
 

@@ -9,18 +9,21 @@ import { disown } from "../egress/socket-owner.ts";
 import type { Denial } from "../policy/verdict.ts";
 import type { ClosedBy } from "../record/event.ts";
 import type { Failure, Malformation, Outcome, Refusal } from "../wire/refusal.ts";
+import type { RequestHead } from "../wire/request-head.ts";
 import { alertBytes, alertOfReason, alerts } from "../wire/tls-alert.ts";
 import type { Connection } from "./connection.ts";
 import type { IngressContext } from "./context.ts";
 import { type OpenExchange, denyOutright } from "./exchange.ts";
 import { endAndLinger } from "./linger.ts";
 import { refusalOfDenial, refusalOfFailure, refusalOfMalformed, refuseSocket } from "./refuse.ts";
-import { type TunnelEntry, noHead } from "./tunnel-entry.ts";
+import type { TunnelEntry } from "./tunnel-entry.ts";
 
 export class TunnelEnding {
   readonly #context: IngressContext;
   readonly #client: Connection["socket"];
-  readonly #entry: TunnelEntry;
+  readonly #isRedirected: boolean;
+  /** What a refusal answers; undefined where it cannot be one any more. */
+  #request: RequestHead | undefined;
   readonly #exchange: OpenExchange;
   readonly #letGo: () => void;
   readonly #closed: () => void;
@@ -39,7 +42,8 @@ export class TunnelEnding {
   ) {
     this.#context = context;
     this.#client = socket;
-    this.#entry = entry;
+    this.#isRedirected = entry.kind === "sni";
+    if (entry.kind === "head") this.#request = entry.request;
     this.#exchange = exchange;
     this.#letGo = letGo;
     this.#closed = closed;
@@ -59,6 +63,7 @@ export class TunnelEnding {
     this.#upstream = upstream;
     this.#context.metrics.tunnelOpened();
     this.#isOpen = true;
+    this.#request = undefined;
   }
 
   refuseHead(how: Malformation, detail: string): void {
@@ -68,14 +73,13 @@ export class TunnelEnding {
   }
 
   refuse(denial: Denial): void {
-    if (this.#entry.kind === "sni") this.alert(denial);
+    if (this.#isRedirected) this.alert(denial);
     else this.#tell(refusalOfDenial(denial, this.#exchange.event), undefined);
   }
 
   /** Who was redirected knows of no proxy that could have a status. */
   fail(failure: Failure, detail: string): void {
-    if (this.#entry.kind === "head")
-      return this.#tell(refusalOfFailure(failure, detail, this.#exchange.event), failure);
+    if (!this.#isRedirected) return this.#tell(refusalOfFailure(failure, detail, this.#exchange.event), failure);
     endAndLinger(this.#client, alertBytes(alerts.internal_error), this.#closed);
     this.conclude(failure, "proxy");
   }
@@ -134,8 +138,7 @@ export class TunnelEnding {
   /** Until the 200 a client is told no by a status. It is recorded at once, whatever the client does with it. */
   #tell(refusal: Refusal, outcome: Outcome | undefined): void {
     this.#exchange.event.status = refusal.status;
-    const request = this.#entry.kind === "head" ? this.#entry.request : noHead.request;
-    refuseSocket(this.#context, this.#client, refusal, request, this.#closed);
+    refuseSocket(this.#context, this.#client, refusal, this.#request, this.#closed);
     this.conclude(outcome, "proxy");
   }
 }

@@ -100,8 +100,7 @@ export function handleWebSocket(
     spliced = splice(client, upstream, {
       deadlines: context.deadlines,
       idleTimeoutMs: allow.rule?.idleTimeoutMs ?? ruleset.defaultIdleTimeoutMs,
-      onBytesUp: (bytes) => (event.bytesUp += bytes),
-      onBytesDown: (bytes) => (event.bytesDown += bytes),
+      tally: event,
       done: (end) => {
         if (!finished) conclude(end.outcome, end.closedBy);
         closed();

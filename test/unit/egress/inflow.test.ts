@@ -222,20 +222,47 @@ describe("what a sink says of bytes", () => {
     expect(seen.at(-1)?.[1].toString()).toBe("second");
   });
 
-  test("left behind: they stay as they are though it reads on", async () => {
+  test.each([
+    ["that all sockets share", 100],
+    ["of its own", 100_000],
+  ])("left behind: they stay as they are though it reads on, in a buffer %s", async (_, first) => {
     const { upstream, peer } = await upstreams.open();
+    let read = 0;
+    upstream.inflow.give((bytes) => {
+      read += bytes.length;
+      return "used";
+    });
+    upstream.inflow.resume();
+    peer.write(Buffer.alloc(first, 0));
+    await until(() => read === first);
     const seen: Buffer[] = [];
     upstream.inflow.give((bytes) => {
       seen.push(bytes);
       if (seen.length === 1) upstream.inflow.leave();
       return "used";
     });
-    upstream.inflow.resume();
     peer.write(Buffer.alloc(4000, 1));
     await asOne(seen, 1);
     peer.write(Buffer.alloc(4000, 2));
     await asOne(seen, 2);
     expect(seen[0]?.equals(Buffer.alloc(4000, 1))).toBe(true);
+  });
+
+  test("used: small ones are in no buffer that another socket reads into", async () => {
+    const both = [await upstreams.open(), await upstreams.open()];
+    const seen: Buffer[] = [];
+    for (const { upstream } of both) {
+      upstream.inflow.give((bytes) => {
+        seen.push(bytes);
+        return "used";
+      });
+      upstream.inflow.resume();
+    }
+    for (const [i, { peer }] of both.entries()) {
+      peer.write(`from ${i}`);
+      await asOne(seen, i + 1);
+    }
+    expect(seen.map(String)).toEqual(["from 0", "from 1"]);
   });
 
   test("crumbs that wait hold one whole buffer, and then what Node's pool has for small ones", async () => {
