@@ -176,6 +176,70 @@ describe("pieces that wait behind a client which has stopped", () => {
   });
 });
 
+describe("the largest buffers", () => {
+  const largestBytes = 520 * 1024;
+
+  /** Sends so much that a buffer grows as far as it may; answers its size. The sink answers `last` to the first of these. */
+  async function grow(last: Taken, isClosed = true): Promise<number> {
+    const { upstream, peer } = await upstreams.open();
+    let size = 0;
+    let got = 0;
+    const total = 4 * 1024 * 1024;
+    let isHeld = false;
+    upstream.inflow.give((bytes) => {
+      got += bytes.length;
+      size = Math.max(size, bytes.buffer.byteLength);
+      isHeld = bytes.buffer.byteLength === largestBytes;
+      return isHeld ? last : "used";
+    });
+    upstream.inflow.resume();
+    peer.write(Buffer.alloc(total));
+    await until(() => got === total || (isHeld && last === "full"));
+    if (!isClosed) return size;
+    const closed = once(upstream.socket, "close");
+    upstream.socket.destroy();
+    await closed;
+    // As the `drain` of a client does that reads on when its origin is gone.
+    upstream.inflow.resume();
+    return size;
+  }
+
+  test("come back, however their socket is closed", async () => {
+    for (let i = 0; i < 50; i++) {
+      expect(await grow("used")).toBe(largestBytes);
+      expect(await grow("full")).toBe(largestBytes);
+    }
+  });
+
+  test("are for so many sockets, and others do with less", async () => {
+    const sizes: number[] = [];
+    for (let i = 0; i < 65; i++) sizes.push(await grow("full", false));
+    expect(sizes).toEqual([...Array<number>(64).fill(largestBytes), 256 * 1024]);
+    await upstreams.close();
+    expect(await grow("used")).toBe(largestBytes);
+  });
+
+  test("are not for who does not keep up: it goes on with a smaller one", async () => {
+    const { upstream, peer } = await upstreams.open();
+    const seen: number[] = [];
+    let isSlow = false;
+    upstream.inflow.give((bytes) => {
+      seen.push(bytes.buffer.byteLength);
+      isSlow ||= bytes.buffer.byteLength === largestBytes;
+      return isSlow ? "full" : "used";
+    });
+    upstream.inflow.resume();
+    peer.write(Buffer.alloc(8 * 1024 * 1024));
+    await until(() => isSlow);
+    const before = seen.length;
+    for (let i = 1; i <= 4; i++) {
+      upstream.inflow.resume();
+      await until(() => seen.length === before + i);
+    }
+    expect(Math.max(...seen.slice(before))).toBeLessThanOrEqual(256 * 1024);
+  });
+});
+
 describe("what a sink says of bytes", () => {
   /** Notes each piece and a copy, and answers by turns. */
   function noting(answers: readonly Taken[]): {
