@@ -17,6 +17,7 @@ import {
 import { assertSameAnswers } from "../support/equality.ts";
 import { createFreshHosts, createSample } from "../support/fresh-hosts.ts";
 import { createRandom, generateHosts, generatePatterns } from "../support/generated-rules.ts";
+import { collectGarbage } from "../../test/support/collect-garbage.ts";
 import { createDecide, generateRuleset } from "../support/generated-ruleset.ts";
 import * as plan from "../support/plan.ts";
 import type { PolicyLoad, RulesAtCount, RulesTask } from "./rules.ts";
@@ -146,8 +147,8 @@ function build<T>(make: () => T): Built<T> {
 
 function bytesAlive(): number {
   // What the first one finds dead may have kept something else alive.
-  globalThis.gc?.();
-  globalThis.gc?.();
+  collectGarbage();
+  collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }

@@ -61,7 +61,7 @@ export async function measureRules(
 
 async function inChild(task: RulesTask): Promise<unknown> {
   const path = fileURLToPath(new URL("rules-child.ts", import.meta.url));
-  const execArgv = [...process.execArgv, "--expose-gc", `--max-old-space-size=${heapMegabytes}`];
+  const execArgv = [...process.execArgv, `--max-old-space-size=${heapMegabytes}`];
   const child = forkModule(path, [], { execArgv });
   try {
     return await askModule(child, task, deadlineMs);

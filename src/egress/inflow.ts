@@ -101,9 +101,10 @@ class ReusedBuffer implements Inflow {
   /** Told after a read; false reads no more. */
   onRead(length: number): boolean {
     const from = this.#buffer;
+    const bytes = from.subarray(0, length);
     // A peer that sends crumbs for one that does not read must not hold a whole buffer with each.
     const isCopy = from === shared || (this.#isBehind && length < from.length / crumbsOfBuffer);
-    const taken = this.#sink(isCopy ? copyOf(from, length) : from.subarray(0, length));
+    const taken = this.#sink(isCopy ? Buffer.from(bytes) : bytes);
     this.#isBehind = taken !== "used";
     if (taken === "full") this.#isReading = false;
     if (from !== this.#buffer) return taken !== "full";
@@ -163,7 +164,7 @@ class ReusedBuffer implements Inflow {
   }
 
   #move(to: number): void {
-    if (to < 0 || to > largest || this.#isLent) return;
+    if (to > largest || this.#isLent) return;
     if (to === largest && largestInUse === maxLargest) return;
     if (to === largest) largestInUse += 1;
     else if (this.#level === largest) largestInUse -= 1;
@@ -176,13 +177,6 @@ class ReusedBuffer implements Inflow {
 
 function refuse(): Taken {
   return "full";
-}
-
-/** Of the first `length` bytes. */
-function copyOf(from: Buffer, length: number): Buffer {
-  const copy = Buffer.allocUnsafe(length);
-  from.copy(copy, 0, 0, length);
-  return copy;
 }
 
 function take(level: number): Buffer {

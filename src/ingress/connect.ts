@@ -66,7 +66,6 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   readonly #context: IngressContext;
   readonly #connection: Connection;
   readonly #client: Socket;
-  readonly #isRedirected: boolean;
   readonly #closed: () => void;
   readonly #exchange: OpenExchange;
   readonly #sent: FedAhead;
@@ -85,7 +84,6 @@ class ConnectTunnel implements Tunnel, SocketOwner {
     this.#context = context;
     this.#connection = connection;
     this.#client = connection.socket;
-    this.#isRedirected = entry.kind === "sni";
     this.#exchange = openExchange(context, connection, "connect", "CONNECT");
     const early = entry.kind === "head" ? entry.early : noHead.early;
     this.#sent = feedAhead(early, this.#client.readableEnded, this.#guarded);
@@ -199,7 +197,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
     event.upstream = reached.destination.address;
     event.upstreamPort = reached.destination.port;
     this.#ending.open(upstream);
-    if (!this.#isRedirected) {
+    if (!this.#ending.isRedirected) {
       event.status = 200;
       this.#client.write(established);
     }
@@ -313,7 +311,7 @@ class ConnectTunnel implements Tunnel, SocketOwner {
   }
 
   #breakOff(outcome: Outcome, closedBy: ClosedBy): void {
-    if (this.#isRedirected && this.#heard === undefined) this.#ending.dismiss();
+    if (this.#ending.isRedirected && this.#heard === undefined) this.#ending.dismiss();
     else this.#ending.breakOff(outcome, closedBy);
   }
 

@@ -21,7 +21,8 @@ import type { TunnelEntry } from "./tunnel-entry.ts";
 export class TunnelEnding {
   readonly #context: IngressContext;
   readonly #client: Connection["socket"];
-  readonly #isRedirected: boolean;
+  /** It knows of no proxy, so that it can be told nothing but an alert. */
+  readonly isRedirected: boolean;
   /** What a refusal answers; undefined where it cannot be one any more. */
   #request: RequestHead | undefined;
   readonly #exchange: OpenExchange;
@@ -42,7 +43,7 @@ export class TunnelEnding {
   ) {
     this.#context = context;
     this.#client = socket;
-    this.#isRedirected = entry.kind === "sni";
+    this.isRedirected = entry.kind === "sni";
     if (entry.kind === "head") this.#request = entry.request;
     this.#exchange = exchange;
     this.#letGo = letGo;
@@ -73,13 +74,12 @@ export class TunnelEnding {
   }
 
   refuse(denial: Denial): void {
-    if (this.#isRedirected) this.alert(denial);
+    if (this.isRedirected) this.alert(denial);
     else this.#tell(refusalOfDenial(denial, this.#exchange.event), undefined);
   }
 
-  /** Who was redirected knows of no proxy that could have a status. */
   fail(failure: Failure, detail: string): void {
-    if (!this.#isRedirected) return this.#tell(refusalOfFailure(failure, detail, this.#exchange.event), failure);
+    if (!this.isRedirected) return this.#tell(refusalOfFailure(failure, detail, this.#exchange.event), failure);
     endAndLinger(this.#client, alertBytes(alerts.internal_error), this.#closed);
     this.conclude(failure, "proxy");
   }

@@ -25,7 +25,7 @@ import type { IngressContext } from "./context.ts";
 import { openExchange } from "./exchange.ts";
 import { endAndLinger } from "./linger.ts";
 import { type Plain, type Reached, type Way, plainWay, reach } from "./reach.ts";
-import { readAhead } from "./read-ahead.ts";
+import { readAhead, takeAll } from "./read-ahead.ts";
 import { refusalOfFailure, refuseSocket } from "./refuse.ts";
 import { responseHeadBytes } from "../wire/response-head-bytes.ts";
 import { interimFields, judgeResponse } from "./response-head.ts";
@@ -90,7 +90,7 @@ export function handleWebSocket(
     const fields = [...interimFields(answer, context.via), "Connection", "Upgrade", "Upgrade", "websocket"];
     client.write(Buffer.concat([responseHeadBytes(101, "Switching Protocols", fields), behind]));
     event.bytesDown += behind.length;
-    const held = sent.held();
+    const held = takeAll(sent);
     event.bytesUp += held.length;
     if (held.length > 0) upstream.write(held);
     tunnelOpen = true;
